@@ -1,0 +1,2 @@
+//! The guest side of chaoscontrol: SDK, agent and wire protocol.
+#![cfg_attr(not(feature = "std"), no_std)]

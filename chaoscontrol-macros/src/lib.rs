@@ -1,0 +1,1 @@
+//! The `#[chaos_test]` attribute.

@@ -1,0 +1,1 @@
+//! N machines on one virtual timeline.

@@ -1,0 +1,96 @@
+//! The CPU of a test machine, behind one trait.
+//!
+//! An engine executes guest code up to an exact instruction count and hands
+//! everything that leaves the CPU (port and memory-mapped I/O, time, HLT) to its
+//! caller as an [`Exit`] value. It knows nothing of devices or of host time, so
+//! that what a guest sees is a function of its own state and of what the caller
+//! answers.
+
+pub mod cpuid;
+pub mod msr;
+pub mod ram;
+pub mod soft;
+
+pub use ram::{Ram, RamError};
+
+/// Why [`Vcpu::run`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// The instruction count reached the limit.
+    Budget,
+    /// An interrupt window was asked for and is open before the next instruction.
+    InterruptWindow,
+    /// HLT retired; nothing runs until an interrupt is injected.
+    Halt,
+    /// An IN (or one iteration of INS) of `size` bytes waits for [`Vcpu::complete`].
+    PortIn {
+        /// Port number.
+        port: u16,
+        /// 1, 2 or 4 bytes.
+        size: u8,
+    },
+    /// An OUT (or one iteration of OUTS) waits for [`Vcpu::complete`] with any value.
+    PortOut {
+        /// Port number.
+        port: u16,
+        /// 1, 2 or 4 bytes.
+        size: u8,
+        /// The value, zero-extended.
+        value: u32,
+    },
+    /// A load from outside of RAM waits for [`Vcpu::complete`].
+    MmioRead {
+        /// Guest-physical address.
+        address: u64,
+        /// 1, 2, 4 or 8 bytes.
+        size: u8,
+    },
+    /// A store to outside of RAM waits for [`Vcpu::complete`] with any value.
+    MmioWrite {
+        /// Guest-physical address.
+        address: u64,
+        /// 1, 2, 4 or 8 bytes.
+        size: u8,
+        /// The value, zero-extended.
+        value: u64,
+    },
+    /// RDTSC waits for [`Vcpu::complete`] with the counter's value.
+    ReadTsc,
+    /// A triple fault, or a state this CPU model does not execute: the guest is dead.
+    Shutdown,
+}
+
+/// One virtual CPU.
+///
+/// I/O exits come *before* their instruction retires: [`Vcpu::retired`] is then the
+/// instruction's own index, which is the access's virtual time, and
+/// [`Vcpu::complete`] lets the next `run` retire it. A caller completes a pending
+/// exit before it saves state.
+pub trait Vcpu {
+    /// Runs until `limit` instructions have retired since reset, or until an exit.
+    ///
+    /// With `window`, stops before the first instruction at which a maskable
+    /// interrupt can be accepted.
+    fn run(&mut self, limit: u64, window: bool) -> Exit;
+    /// Answers the pending I/O exit and retires its instruction (or, for a string
+    /// or multi-part access, goes on with it in the next `run`).
+    fn complete(&mut self, value: u64);
+    /// Instructions retired since reset.
+    fn retired(&self) -> u64;
+    /// Whether a maskable interrupt would be accepted before the next instruction.
+    fn interruptible(&self) -> bool;
+    /// Delivers external interrupt `vector` now; ends HLT. Call only when [`Vcpu::interruptible`].
+    fn inject(&mut self, vector: u8);
+    /// Whether the CPU waits in HLT.
+    fn halted(&self) -> bool;
+    /// A general-purpose register by its encoding (0 = RAX, 1 = RCX, 2 = RDX, 3 = RBX,
+    /// 4 = RSP, 5 = RBP, 6 = RSI, 7 = RDI, 8.. = R8..).
+    fn gpr(&self, index: usize) -> u64;
+    /// Sets a general-purpose register.
+    fn set_gpr(&mut self, index: usize, value: u64);
+    /// Copies guest-virtual memory out through the current page tables, with the
+    /// current privilege; `false` when a page is not mapped or not RAM. Changes no state.
+    fn read_virtual(&mut self, address: u64, into: &mut [u8]) -> bool;
+    /// Copies into guest-virtual memory; `false` when a page is not mapped writable.
+    fn write_virtual(&mut self, address: u64, from: &[u8]) -> bool;
+}

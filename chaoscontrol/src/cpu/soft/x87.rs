@@ -1,0 +1,10 @@
+//! x87 and FXSAVE.
+
+use iced_x86::Instruction;
+
+use super::op::{Handler, Op};
+
+/// Picks the handler of `i` and fills in `op`; `None` if this family does not have it.
+pub fn lower(_i: &Instruction, _op: &mut Op) -> Option<Handler> {
+    None
+}

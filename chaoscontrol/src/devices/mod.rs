@@ -1,0 +1,1 @@
+//! Device models: plain state machines on virtual time that clone and hash.

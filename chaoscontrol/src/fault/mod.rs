@@ -1,0 +1,1 @@
+//! The fault catalogue, schedules, and the engine that fires them.

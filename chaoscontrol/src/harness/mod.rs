@@ -1,0 +1,1 @@
+//! The test harness: registry, configuration, progress, report, regression files.

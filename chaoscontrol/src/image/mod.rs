@@ -1,0 +1,1 @@
+//! What a machine boots: the guest kernel and the initramfs.

@@ -1,0 +1,1 @@
+//! One VM: memory, bus, boot, snapshot.

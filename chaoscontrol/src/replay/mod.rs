@@ -1,0 +1,1 @@
+//! Recording of runs: state hashes a tick, and where two runs first differ.
