@@ -1,0 +1,291 @@
+//! The build: fetch, unpack, patch, configure, compile, keep.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::fetch::Apt;
+use super::{KernelError, Say, recipe};
+use crate::image::cache;
+
+/// Lines that `make` prints for the whole build, for the percentage shown.
+const EXPECTED_LINES: usize = 1350;
+
+/// Lines of the log that an error shows.
+const TAIL: usize = 12;
+
+/// A step that failed.
+#[derive(Debug)]
+pub struct Stop {
+    step: String,
+    why: String,
+}
+
+impl Stop {
+    pub(super) fn new(step: &str, why: impl ToString) -> Stop {
+        Stop {
+            step: step.to_owned(),
+            why: why.to_string(),
+        }
+    }
+}
+
+/// Runs the steps of a build, each into one log.
+pub struct Steps<'a> {
+    log: PathBuf,
+    say: Say<'a>,
+}
+
+impl Steps<'_> {
+    /// Runs `command` to its end.
+    pub(super) fn run(&self, step: &str, command: &mut Command) -> Result<(), Stop> {
+        self.watch(step, command, |_| {})
+    }
+
+    /// The same, showing each line of standard output to `line`.
+    fn watch(
+        &self,
+        step: &str,
+        command: &mut Command,
+        mut line: impl FnMut(&str),
+    ) -> Result<(), Stop> {
+        (self.say)(step);
+        let failed = |e: io::Error| Stop::new(step, e);
+        let mut log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(failed)?;
+        writeln!(log, "\n== {step}: {command:?}").map_err(failed)?;
+        let errors = log.try_clone().map_err(failed)?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .map_err(|e| {
+                Stop::new(
+                    step,
+                    format!("{} cannot be started: {e}", command.get_program().display()),
+                )
+            })?;
+        let output = child.stdout.take().expect("standard output is piped");
+        let mut kept = Ok(());
+        for text in BufReader::new(output).lines().map_while(Result::ok) {
+            kept = kept.and(writeln!(log, "{text}"));
+            line(&text);
+        }
+        let status = child.wait().map_err(failed)?;
+        kept.map_err(failed)?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Stop::new(step, status))
+        }
+    }
+}
+
+/// Builds the default kernel into `home`. The caller holds the lock.
+pub fn build(home: &Path, say: Say<'_>) -> Result<(), KernelError> {
+    let cache_error = |source| KernelError::Cache {
+        path: home.display().to_string(),
+        source,
+    };
+    fs::create_dir_all(home).map_err(cache_error)?;
+    let work = home.join("build");
+    // What an interrupted build left behind.
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work).map_err(cache_error)?;
+    let log = home.join("build.log");
+    let _ = fs::remove_file(&log);
+    say("building the guest kernel, once for this machine; this takes about 4 minutes");
+    let steps = Steps {
+        log: log.clone(),
+        say,
+    };
+    let result = make(home, &work, &steps);
+    let _ = fs::remove_dir_all(&work);
+    result.map_err(|Stop { step, why }| KernelError::Step {
+        step,
+        why,
+        tail: tail(&log),
+        log: log.display().to_string(),
+    })
+}
+
+fn make(home: &Path, work: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
+    let mut apt = Apt::new(work.join("apt")).map_err(|e| Stop::new("making folders", e))?;
+    let variables = apt.tools(&work.join("tools"), steps)?;
+    let tree = source(work, &mut apt, &variables, steps)?;
+    patch(&tree)?;
+    let make = |target: &[&str]| {
+        let mut make = Command::new("make");
+        for noise in [
+            "MAKEFLAGS",
+            "MAKELEVEL",
+            "MFLAGS",
+            "ARCH",
+            "CROSS_COMPILE",
+            "KCFLAGS",
+            "O",
+        ] {
+            make.env_remove(noise);
+        }
+        make.args(target)
+            .current_dir(&tree)
+            .envs(recipe::FIXED)
+            .envs(variables.iter().cloned());
+        make
+    };
+    steps.run("configuring the guest kernel", &mut make(&["tinyconfig"]))?;
+    let config = tree.join(".config");
+    File::options()
+        .append(true)
+        .open(&config)
+        .and_then(|mut file| file.write_all(recipe::CONFIG.as_bytes()))
+        .map_err(|e| Stop::new("writing the configuration", e))?;
+    steps.run("settling the configuration", &mut make(&["olddefconfig"]))?;
+    let settled =
+        fs::read_to_string(&config).map_err(|e| Stop::new("reading the configuration", e))?;
+    if let Some(lost) = recipe::REQUIRED
+        .iter()
+        .find(|wanted| !settled.lines().any(|line| line == **wanted))
+    {
+        return Err(Stop::new(
+            "settling the configuration",
+            format!("this source does not take `{lost}`"),
+        ));
+    }
+    let cores = thread::available_parallelism().map_or(1, |n| n.get());
+    let mut lines = 0;
+    let mut shown = 0;
+    steps.watch(
+        "compiling the guest kernel",
+        &mut make(&[&format!("-j{cores}"), "vmlinux"]),
+        |_| {
+            lines += 1;
+            let percent = (lines * 100 / EXPECTED_LINES).min(99);
+            if percent >= shown + 10 {
+                shown = percent / 10 * 10;
+                (steps.say)(&format!("compiling the guest kernel: {shown} %"));
+            }
+        },
+    )?;
+    let small = work.join("vmlinux");
+    let mut strip = Command::new("strip");
+    steps.run(
+        "stripping the guest kernel",
+        strip.arg("-o").arg(&small).arg(tree.join("vmlinux")),
+    )?;
+    keep(home, &tree, &small).map_err(|e| Stop::new("keeping the guest kernel", e))?;
+    (steps.say)("the guest kernel is built and cached");
+    Ok(())
+}
+
+/// The unpacked source tree: a copy of `CHAOS_KERNEL_SOURCE`, or the distribution's.
+fn source(
+    work: &Path,
+    apt: &mut Apt,
+    variables: &[(&'static str, OsString)],
+    steps: &Steps<'_>,
+) -> Result<PathBuf, Stop> {
+    const STEP: &str = "unpacking the kernel source";
+    let tree = work.join("linux");
+    fs::create_dir_all(&tree).map_err(|e| Stop::new(STEP, e))?;
+    let tarball = match env::var_os("CHAOS_KERNEL_SOURCE").map(PathBuf::from) {
+        Some(given) if given.is_dir() => {
+            let mut copy = Command::new("cp");
+            steps.run(
+                "copying CHAOS_KERNEL_SOURCE",
+                copy.arg("-a").arg(given.join(".")).arg(&tree),
+            )?;
+            steps.run(
+                "cleaning the copy",
+                Command::new("make").arg("mrproper").current_dir(&tree),
+            )?;
+            return Ok(tree);
+        }
+        Some(given) => given,
+        None => {
+            let package = apt.source(steps)?;
+            let unpacked = work.join("package");
+            let mut unpack = Command::new("dpkg-deb");
+            steps.run(STEP, unpack.arg("-x").arg(&package).arg(&unpacked))?;
+            let found = fs::read_dir(unpacked.join("usr/src")).map_err(|e| Stop::new(STEP, e))?;
+            let found = found.flatten().map(|entry| entry.path());
+            let mut tarballs = found.filter(|path| path.to_string_lossy().contains(".tar"));
+            tarballs
+                .next()
+                .ok_or_else(|| Stop::new(STEP, "the package holds no tarball"))?
+        }
+    };
+    let mut tar = Command::new("tar");
+    tar.arg("-xf")
+        .arg(&tarball)
+        .arg("--strip-components=1")
+        .arg("-C")
+        .arg(&tree);
+    tar.envs(variables.iter().cloned());
+    steps.run(STEP, &mut tar)?;
+    Ok(tree)
+}
+
+fn patch(tree: &Path) -> Result<(), Stop> {
+    const STEP: &str = "patching Kconfig";
+    for (file, from, to) in recipe::PATCHES {
+        let path = tree.join(file);
+        let text =
+            fs::read_to_string(&path).map_err(|e| Stop::new(STEP, format!("{file}: {e}")))?;
+        if !text.contains(from) {
+            return Err(Stop::new(
+                STEP,
+                format!("{file} of this source does not hold `{from}`"),
+            ));
+        }
+        fs::write(&path, text.replacen(from, to, 1))
+            .map_err(|e| Stop::new(STEP, format!("{file}: {e}")))?;
+    }
+    Ok(())
+}
+
+/// Moves what is worth keeping to `home`, the kernel itself last.
+fn keep(home: &Path, tree: &Path, kernel: &Path) -> io::Result<()> {
+    for (name, file) in [
+        ("config", tree.join(".config")),
+        ("System.map", tree.join("System.map")),
+    ] {
+        cache::write_whole(&home.join(name), &fs::read(file)?)?;
+    }
+    cache::write_whole(&home.join("made-from"), made_from(tree).as_bytes())?;
+    cache::write_whole(&home.join("vmlinux"), &fs::read(kernel)?)
+}
+
+/// Versions of source and compiler, for reports.
+fn made_from(tree: &Path) -> String {
+    let release =
+        fs::read_to_string(tree.join("include/config/kernel.release")).unwrap_or_default();
+    let compiler = Command::new("gcc").arg("--version").output();
+    let compiler = compiler
+        .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+        .unwrap_or_default();
+    format!(
+        "linux {}\n{}\n",
+        release.trim(),
+        compiler.lines().next().unwrap_or_default()
+    )
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL)..]
+        .iter()
+        .map(|line| format!("  | {line}\n"))
+        .collect()
+}
