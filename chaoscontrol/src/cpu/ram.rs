@@ -29,6 +29,9 @@ pub const TABLE: u8 = 8;
 /// Written by a device or the host while CODE or TABLE was set.
 pub const FOREIGN: u8 = 16;
 
+/// Pages whose marks are searched together.
+const GROUP: usize = 128;
+
 /// Why guest memory could not be made or reached.
 #[derive(Debug, thiserror::Error)]
 pub enum RamError {
@@ -47,6 +50,7 @@ pub enum RamError {
 #[derive(Debug, Default)]
 pub struct PageMarks {
     pages: Box<[AtomicU8]>,
+    groups: Box<[AtomicU8]>,
     foreign: AtomicBool,
     epoch: AtomicU64,
 }
@@ -63,6 +67,36 @@ impl PageMarks {
     pub fn set(&self, pfn: u64, bits: u8) {
         let page = &self.pages[pfn as usize];
         page.store(page.load(Relaxed) | bits, Relaxed);
+        let group = &self.groups[pfn as usize / GROUP];
+        group.store(group.load(Relaxed) | bits, Relaxed);
+    }
+
+    /// Calls `visit` with every page that has any of `bits`, in ascending order, and
+    /// clears them; returns whether there was one. [`PageMarks::bump`]s if so.
+    ///
+    /// Costs about as much as there are such pages, whatever the size of memory.
+    pub fn drain(&self, bits: u8, mut visit: impl FnMut(u64)) -> bool {
+        let mut any = false;
+        for (index, group) in self.groups.iter().enumerate() {
+            if group.load(Relaxed) & bits == 0 {
+                continue;
+            }
+            group.store(group.load(Relaxed) & !bits, Relaxed);
+            let first = index * GROUP;
+            let last = self.pages.len().min(first + GROUP);
+            for (page, pfn) in self.pages[first..last].iter().zip(first as u64..) {
+                let marks = page.load(Relaxed);
+                if marks & bits != 0 {
+                    page.store(marks & !bits, Relaxed);
+                    visit(pfn);
+                    any = true;
+                }
+            }
+        }
+        if any {
+            self.bump();
+        }
+        any
     }
 
     /// Clears `bits` on page `pfn`. Clearing DIRTY or STALE wants a [`PageMarks::bump`] afterwards.
@@ -124,6 +158,9 @@ impl NewBitmap for MarksBitmap {
         let pages = len.div_ceil(PAGE_SIZE as usize);
         let marks = PageMarks {
             pages: (0..pages).map(|_| AtomicU8::new(0)).collect(),
+            groups: (0..pages.div_ceil(GROUP))
+                .map(|_| AtomicU8::new(0))
+                .collect(),
             foreign: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
         };
@@ -269,6 +306,20 @@ mod tests {
         assert!(ram.marks().take_foreign());
         assert!(!ram.marks().take_foreign());
         assert!(ram.write(8 * PAGE_SIZE - 1, &[1, 2]).is_err());
+    }
+
+    #[test]
+    fn drain_visits_and_clears_marked_pages() {
+        let ram = Ram::new(1000 * PAGE_SIZE).unwrap();
+        for pfn in [999, 0, 300] {
+            ram.marks().set(pfn, DIRTY | STALE);
+        }
+        let mut seen = Vec::new();
+        assert!(ram.marks().drain(DIRTY, |pfn| seen.push(pfn)));
+        assert_eq!(seen, [0, 300, 999]);
+        assert!(!ram.marks().drain(DIRTY, |_| panic!("all cleared")));
+        assert_eq!(ram.marks().get(300), STALE);
+        assert_eq!(ram.marks().epoch(), 1);
     }
 
     #[test]
