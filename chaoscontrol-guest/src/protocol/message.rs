@@ -226,4 +226,53 @@ impl<'a> Message<'a> {
         }
         Ok(message)
     }
+
+    /// The message with each of its free texts cut to at most `limit` bytes, for a buffer
+    /// that is too small for all of them.
+    pub fn cut(self, limit: usize) -> Self {
+        let cut = |text: &'a str| {
+            let mut end = text.len().min(limit);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            &text[..end]
+        };
+        let mut message = self;
+        let texts: &mut [&mut &'a str] = match &mut message {
+            Self::Assert {
+                file,
+                message,
+                details,
+                ..
+            } => &mut [file, message, details],
+            Self::Site { file, message, .. } => &mut [file, message],
+            Self::Agree {
+                file,
+                message,
+                key,
+                value,
+                ..
+            } => &mut [file, message, key, value],
+            Self::Event { name, details } => &mut [name, details],
+            Self::Panic {
+                thread,
+                message,
+                location,
+                backtrace,
+            } => &mut [thread, message, location, backtrace],
+            Self::BodyEnd {
+                end: End::Err { text },
+            }
+            | Self::AgentError { text } => &mut [text],
+            Self::Output { line, .. } => {
+                *line = &line[..line.len().min(limit)];
+                &mut []
+            }
+            _ => &mut [],
+        };
+        for text in texts {
+            **text = cut(text);
+        }
+        message
+    }
 }

@@ -1,0 +1,142 @@
+//! The chaos tests of an executable, as `#[chaos_test]` writes them down.
+//!
+//! The attribute turns each test function into a [`TestCase`] in [`TESTS`]; all of it is
+//! constant data, so that listing tests runs nothing.
+
+use std::fmt::Debug;
+
+use chaoscontrol_guest::Node;
+use linkme::distributed_slice;
+
+use crate::fault::FaultSchedule;
+
+/// Every chaos test that is linked into this executable.
+#[distributed_slice]
+pub static TESTS: [TestCase];
+
+/// A chaos test.
+#[derive(Clone, Copy, Debug)]
+pub struct TestCase {
+    /// `module_path!()` of the function.
+    pub module: &'static str,
+    /// The function's name.
+    pub function: &'static str,
+    /// What every VM runs.
+    pub body: Body,
+    /// What the attribute says.
+    pub attributes: Attributes,
+    /// `#[ignore]`, with its reason if it has one.
+    pub ignore: Option<Option<&'static str>>,
+    /// `#[should_panic]`, with the expected text if it has one.
+    pub should_panic: Option<Option<&'static str>>,
+    /// `file!()` of the function.
+    pub file: &'static str,
+    /// Line of the function.
+    pub line: u32,
+}
+
+impl TestCase {
+    /// The name by which `cargo test` knows the test: its path below the crate root.
+    pub fn name(&self) -> String {
+        match self.module.split_once("::") {
+            Some((_, path)) => format!("{path}::{}", self.function),
+            None => self.function.to_owned(),
+        }
+    }
+}
+
+/// A test's body; answers the `Debug` text of the error it ended with.
+pub type Body = fn(Node) -> Result<(), String>;
+
+/// What a body may return: `()`, or a `Result` whose error can be shown.
+pub trait Outcome {
+    /// The error's text, if it is one.
+    fn outcome(self) -> Result<(), String>;
+}
+
+impl Outcome for () {
+    fn outcome(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: Debug> Outcome for Result<(), E> {
+    fn outcome(self) -> Result<(), String> {
+        self.map_err(|error| format!("{error:?}"))
+    }
+}
+
+/// The keys of `#[chaos_test(...)]`; what is not given is `None` or empty. Times are
+/// virtual nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes {
+    /// All VMs, 1..=16.
+    pub vms: Option<u32>,
+    /// How many of them, from the end, are clients.
+    pub clients: Option<u32>,
+    /// Rounds of exploration.
+    pub rounds: Option<u32>,
+    /// Branches a round.
+    pub branches: Option<u32>,
+    /// How long faults are applied.
+    pub duration_ns: Option<u64>,
+    /// The quiet period after them.
+    pub quiet_ns: Option<u64>,
+    /// The master seed.
+    pub seed: Option<u64>,
+    /// Names of the faults that may be drawn; empty means none at all.
+    pub faults: Option<&'static [&'static str]>,
+    /// The one schedule to run instead of exploring.
+    pub schedule: Option<Schedule>,
+    /// Properties that have to be met.
+    pub require: &'static [&'static str],
+    /// Memory of a VM in bytes.
+    pub memory: Option<u64>,
+    /// Files and folders to pack, relative to the package.
+    pub files: &'static [&'static str],
+    /// A kernel image, relative to the package.
+    pub kernel: Option<&'static str>,
+    /// Wall time at boot, in seconds since 1970.
+    pub epoch: Option<u64>,
+    /// Virtual nanoseconds of an instruction.
+    pub instruction_ns: Option<u64>,
+    /// Whether a body that still runs at the end fails the test.
+    pub must_finish: Option<bool>,
+    /// Silence that fails the test.
+    pub stall_ns: Option<u64>,
+    /// Host time after which exploration ends as a failure, in host nanoseconds.
+    pub wall_limit_ns: Option<u64>,
+}
+
+impl Attributes {
+    /// Nothing given.
+    pub const NONE: Attributes = Attributes {
+        vms: None,
+        clients: None,
+        rounds: None,
+        branches: None,
+        duration_ns: None,
+        quiet_ns: None,
+        seed: None,
+        faults: None,
+        schedule: None,
+        require: &[],
+        memory: None,
+        files: &[],
+        kernel: None,
+        epoch: None,
+        instruction_ns: None,
+        must_finish: None,
+        stall_ns: None,
+        wall_limit_ns: None,
+    };
+}
+
+/// Where a fixed schedule comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Schedule {
+    /// A file of the package, in the text form of schedules.
+    File(&'static str),
+    /// A function of the test's crate.
+    Function(fn() -> FaultSchedule),
+}
