@@ -1,1 +1,5 @@
 //! The test harness: registry, configuration, progress, report, regression files.
+
+pub mod cores;
+pub mod signals;
+pub mod symbolize;
