@@ -58,10 +58,11 @@ impl Faults {
         order(FaultRequest::Loss { vm, ppm })
     }
 
-    /// Lets `ppm` of a million of a VM's packets overtake others.
-    pub fn reorder(&self, vm: usize, ppm: u32) -> Result {
-        let vm = one(vm)?;
-        order(FaultRequest::Reorder { vm, ppm })
+    /// Holds a VM's packets back at random, for up to `window`, so that they overtake
+    /// each other.
+    pub fn reorder(&self, vm: usize, window: Duration) -> Result {
+        let (vm, ns) = (one(vm)?, nanoseconds(window)?);
+        order(FaultRequest::Reorder { vm, ns })
     }
 
     /// Cuts a VM's power. A VM that kills itself does not return from this.
@@ -92,7 +93,7 @@ impl Faults {
     }
 
     /// Lets a VM's clock run faster by `ppm` of a million, slower if negative; 0 ends it.
-    pub fn skew(&self, vm: usize, ppm: i64) -> Result {
+    pub fn skew(&self, vm: usize, ppm: i32) -> Result {
         let vm = one(vm)?;
         order(FaultRequest::Skew { vm, ppm })
     }

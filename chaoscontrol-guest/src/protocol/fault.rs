@@ -44,12 +44,12 @@ wire_enum! {
             /// How many of a million.
             ppm: u32,
         },
-        /// Packets of a VM overtake each other.
+        /// Packets of a VM are held back at random and overtake each other.
         7 => Reorder {
             /// The VM.
             vm: u32,
-            /// How many of a million.
-            ppm: u32,
+            /// For how long at most; 0 ends the fault.
+            ns: u64,
         },
         /// A VM loses its power and stays off.
         8 => Kill {
@@ -78,7 +78,7 @@ wire_enum! {
             /// The VM.
             vm: u32,
             /// Faster if positive, slower if negative; 0 ends the fault.
-            ppm: i64,
+            ppm: i32,
         },
         /// A VM's wall clock jumps.
         13 => WallClockJump {
