@@ -29,6 +29,8 @@ pub struct Core {
     pub trap: Trap,
     /// Guest memory.
     pub ram: Ram,
+    /// Status flags that nobody has asked for yet.
+    pub(super) lazy: super::flags::Lazy,
 }
 
 impl Core {
@@ -81,6 +83,7 @@ impl SoftCpu {
                 s: CpuState::default(),
                 trap: Trap::Alone,
                 ram,
+                lazy: Default::default(),
             },
         }
     }
