@@ -103,6 +103,26 @@ impl Clock {
     }
 }
 
+/// The time-stamp counter: local time at a fixed frequency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VirtualTsc {
+    /// Frequency in kHz. Default: 3 GHz.
+    pub khz: u64,
+}
+
+impl Default for VirtualTsc {
+    fn default() -> VirtualTsc {
+        VirtualTsc { khz: 3_000_000 }
+    }
+}
+
+impl VirtualTsc {
+    /// The counter's value at local time `ns`; wraps at 2^64.
+    pub fn ticks(&self, ns: u64) -> u64 {
+        (u128::from(ns) * u128::from(self.khz) / MILLION as u128) as u64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

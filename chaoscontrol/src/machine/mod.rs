@@ -4,8 +4,21 @@
 pub mod boot;
 mod bzimage;
 mod clock;
+mod config;
 pub mod memory;
+mod output;
+pub mod random;
+mod sdk;
+mod snapshot;
 #[cfg(test)]
 mod testing;
+mod vm;
+#[cfg(test)]
+mod vm_tests;
 
-pub use clock::{Clock, MAX_SKEW_PPM, MIN_SKEW_PPM};
+pub use clock::{Clock, MAX_SKEW_PPM, MIN_SKEW_PPM, VirtualTsc};
+pub use config::{BASE_CMDLINE, CpuConfig, VmConfig};
+pub use output::{Output, OutputKind};
+pub use random::RandomStream;
+pub use snapshot::VmSnapshot;
+pub use vm::{DeterministicVm, Off, Stop, Until};

@@ -1,0 +1,76 @@
+//! What a machine is made from.
+
+use std::sync::Arc;
+
+use super::clock::VirtualTsc;
+
+/// Kernel command line of every machine; [`VmConfig::cmdline`] follows it.
+///
+/// `lpj` skips the delay calibration, `pmtmr` names the clock, and `reboot=t` ends a
+/// machine by a triple fault at once.
+pub const BASE_CMDLINE: &str = "console=ttyS0 quiet lpj=1000 pmtmr=0x608 reboot=t panic=-1 \
+    random.trust_cpu=off virtio_mmio.device=4K@0xd0001000:6 virtio_mmio.device=4K@0xd0002000:7 \
+    virtio_mmio.device=4K@0xd0003000:9";
+
+/// Settings of the virtual CPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CpuConfig {
+    /// The time-stamp counter.
+    pub tsc: VirtualTsc,
+}
+
+/// What a [`super::DeterministicVm`] is made from. Two machines made from equal
+/// configurations are equal, and stay so.
+///
+/// ```
+/// use chaoscontrol::machine::VmConfig;
+/// let config = VmConfig {
+///     memory_size: 64 << 20,
+///     ..VmConfig::default()
+/// };
+/// assert_eq!(config.instruction_ns, 10);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VmConfig {
+    /// Bytes of memory, a multiple of 4096 up to 3 GiB. Default: 128 MiB.
+    pub memory_size: u64,
+    /// An ELF vmlinux, or a bzImage that contains one.
+    pub kernel: Arc<[u8]>,
+    /// The initial RAM file system, an uncompressed cpio archive. May be empty.
+    pub initrd: Arc<[u8]>,
+    /// Appended to [`BASE_CMDLINE`].
+    pub cmdline: String,
+    /// The date at power-on, in seconds since 1970. Default: 2025-01-01, 00:00 UTC.
+    pub epoch: u64,
+    /// Virtual time of one instruction in ns, 1..=1_000_000. Default: 10.
+    pub instruction_ns: u64,
+    /// The virtual CPU.
+    pub cpu: CpuConfig,
+    /// Where the machine's random numbers derive from (virtio-rng, the SDK's).
+    pub seed: u64,
+}
+
+impl Default for VmConfig {
+    fn default() -> VmConfig {
+        VmConfig {
+            memory_size: 128 << 20,
+            kernel: Arc::from([]),
+            initrd: Arc::from([]),
+            cmdline: String::new(),
+            epoch: 1_735_689_600,
+            instruction_ns: 10,
+            cpu: CpuConfig::default(),
+            seed: 0,
+        }
+    }
+}
+
+impl VmConfig {
+    /// The whole kernel command line.
+    pub fn full_cmdline(&self) -> String {
+        match self.cmdline.trim() {
+            "" => BASE_CMDLINE.into(),
+            more => format!("{BASE_CMDLINE} {more}"),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The host's end of the SDK port: reads a guest's message through the caller's page
+//! tables, answers what the machine itself can answer, and hands on the rest.
+//!
+//! One OUT is one message, so there is no state between two of them but the streams
+//! and values kept here.
+
+use chaoscontrol_guest::protocol::{
+    FaultRequest, Identity, MALFORMED, MAX_MESSAGE, Message, OK, UNMAPPED, VERSION,
+};
+
+use super::random::RandomStream;
+use crate::cpu::Vcpu;
+
+const RAX: usize = 0;
+const RSI: usize = 6;
+const RDI: usize = 7;
+
+/// What a machine knows about its guest's test.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Sdk {
+    identity: Vec<u8>,
+    vms: u32,
+    status: u64,
+    random: RandomStream,
+    choices: RandomStream,
+}
+
+impl Sdk {
+    /// A machine without identity whose streams derive from `entropy`.
+    pub(super) fn new(entropy: &[u8]) -> Sdk {
+        let stream = |purpose: &[u8]| RandomStream::from_bytes(&[purpose, entropy].concat());
+        Sdk {
+            identity: Vec::new(),
+            vms: 0,
+            status: 0,
+            random: stream(b"get_random"),
+            choices: stream(b"random_choice"),
+        }
+    }
+
+    /// Derives the random streams anew.
+    pub(super) fn reseed(&mut self, entropy: &[u8]) {
+        let fresh = Sdk::new(entropy);
+        (self.random, self.choices) = (fresh.random, fresh.choices);
+    }
+
+    /// What [`Message::Identity`] is answered with: an encoded [`Identity`].
+    pub(super) fn set_identity(&mut self, identity: Vec<u8>) {
+        self.vms = Identity::decode(&identity).map_or(0, |i| i.peers.as_slice().len() as u32);
+        self.identity = identity;
+    }
+
+    /// What [`Message::Status`] is answered with.
+    pub(super) fn set_status(&mut self, status: u64) {
+        self.status = status;
+    }
+
+    /// Carries out one OUT of `size` bytes: sets the guest's RAX, and returns the message
+    /// if it is for whoever runs this machine.
+    pub(super) fn call(&mut self, cpu: &mut impl Vcpu, size: u8) -> Option<Vec<u8>> {
+        if size != 4 || cpu.gpr(RAX) as u32 != VERSION {
+            cpu.set_gpr(RAX, MALFORMED);
+            return None;
+        }
+        let (address, length) = (cpu.gpr(RDI), cpu.gpr(RSI));
+        if length > MAX_MESSAGE as u64 {
+            cpu.set_gpr(RAX, MALFORMED);
+            return None;
+        }
+        let mut bytes = vec![0; length as usize];
+        if !cpu.read_virtual(address, &mut bytes) {
+            cpu.set_gpr(RAX, UNMAPPED);
+            return None;
+        }
+        let (answer, pass_on) = self.answer(cpu, address, &bytes);
+        cpu.set_gpr(RAX, answer);
+        pass_on.then_some(bytes)
+    }
+
+    fn answer(&mut self, cpu: &mut impl Vcpu, address: u64, bytes: &[u8]) -> (u64, bool) {
+        match Message::decode(bytes) {
+            Err(_) => (MALFORMED, false),
+            Ok(Message::Status) => (self.status, false),
+            Ok(Message::GetRandom) => (self.random.next_u64(), false),
+            Ok(Message::RandomChoice { n }) => (self.choices.below(n), false),
+            Ok(Message::Identity) if self.identity.len() > bytes.len() => (MALFORMED, false),
+            Ok(Message::Identity) if !cpu.write_virtual(address, &self.identity) => {
+                (UNMAPPED, false)
+            }
+            Ok(Message::Identity) => (self.identity.len() as u64, false),
+            Ok(Message::Fault { fault }) if !self.possible(fault) => (MALFORMED, false),
+            Ok(_) => (OK, true),
+        }
+    }
+
+    /// Whether a fault names only VMs that there are, and rates that can be.
+    fn possible(&self, fault: FaultRequest) -> bool {
+        let set = |mask: u64| mask.checked_shr(self.vms).unwrap_or(0) == 0;
+        let rate = |ppm: u32| ppm <= 1_000_000;
+        let exists = |vm: u32| vm < self.vms;
+        match fault {
+            FaultRequest::Partition { left, right } => set(left) && set(right),
+            FaultRequest::OneWayPartition { from, to } => set(from) && set(to),
+            FaultRequest::Heal => true,
+            FaultRequest::Loss { vm, ppm } | FaultRequest::Reorder { vm, ppm } => {
+                exists(vm) && rate(ppm)
+            }
+            FaultRequest::Skew { vm, ppm } => {
+                exists(vm) && (super::MIN_SKEW_PPM..=super::MAX_SKEW_PPM).contains(&ppm)
+            }
+            FaultRequest::Latency { vm, .. }
+            | FaultRequest::Jitter { vm, .. }
+            | FaultRequest::Kill { vm }
+            | FaultRequest::Pause { vm, .. }
+            | FaultRequest::Resume { vm }
+            | FaultRequest::Restart { vm }
+            | FaultRequest::WallClockJump { vm, .. } => exists(vm),
+        }
+    }
+}

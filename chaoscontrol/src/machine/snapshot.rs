@@ -1,0 +1,90 @@
+//! A whole machine at one moment, and the hash that proves two machines equal.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::config::VmConfig;
+use super::memory::MemorySnapshot;
+use super::vm::{DeterministicVm, MachineState};
+use crate::cpu::ram::RamError;
+use crate::cpu::soft::CpuState;
+
+/// A machine at one moment. Clones and successive snapshots share what is equal.
+#[derive(Clone, Debug)]
+pub struct VmSnapshot(Arc<Whole>);
+
+#[derive(Debug)]
+struct Whole {
+    config: Arc<VmConfig>,
+    cpu: CpuState,
+    state: MachineState,
+    memory: MemorySnapshot,
+}
+
+impl VmSnapshot {
+    /// Bytes of memory pages that this snapshot holds and the machine's one before it does not.
+    pub fn owned_bytes(&self) -> u64 {
+        self.0.memory.owned_bytes()
+    }
+
+    /// T in ns at which it was taken.
+    pub fn time(&self) -> u64 {
+        self.0.state.clock.time(self.0.cpu.retired)
+    }
+
+    /// The configuration of the machine it was taken of.
+    pub fn config(&self) -> &VmConfig {
+        &self.0.config
+    }
+}
+
+impl DeterministicVm {
+    /// The machine as it is. Costs what was written since the last snapshot or restore.
+    pub fn snapshot(&mut self) -> VmSnapshot {
+        let memory = MemorySnapshot::take(&self.ram, &self.base)
+            .expect("a machine's base has its memory's size");
+        self.base = memory.clone();
+        VmSnapshot(Arc::new(Whole {
+            config: Arc::clone(&self.config),
+            cpu: self.cpu.state().clone(),
+            state: self.state.clone(),
+            memory,
+        }))
+    }
+
+    /// Makes this machine the one that `snapshot` was taken of. Costs what differs.
+    ///
+    /// # Errors
+    /// A snapshot of another memory size; the machine is unchanged then.
+    pub fn restore(&mut self, snapshot: &VmSnapshot) -> Result<(), RamError> {
+        let whole = &*snapshot.0;
+        whole.memory.restore(&self.ram, &self.base)?;
+        self.base = whole.memory.clone();
+        self.config = Arc::clone(&whole.config);
+        self.cpu.set_state(whole.cpu.clone());
+        self.state.clone_from(&whole.state);
+        Ok(())
+    }
+
+    /// A new machine that goes on where `snapshot` was taken.
+    ///
+    /// # Errors
+    /// The host has no memory for it.
+    pub fn from_snapshot(snapshot: &VmSnapshot) -> Result<DeterministicVm, RamError> {
+        let mut vm = DeterministicVm::empty(Arc::clone(&snapshot.0.config))?;
+        vm.restore(snapshot)?;
+        Ok(vm)
+    }
+
+    /// A hash of CPU, devices, clock, waiting input and output, and memory. Costs what was
+    /// written since the last call.
+    pub fn state_hash(&mut self) -> u64 {
+        let mut hasher = Xxh3::new();
+        self.cpu.state().hash(&mut hasher);
+        self.state.hash(&mut hasher);
+        hasher.write_u64(self.hash.of(&self.ram));
+        hasher.finish()
+    }
+}

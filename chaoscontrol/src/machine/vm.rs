@@ -1,0 +1,455 @@
+//! One deterministic virtual machine: a CPU and its devices taking turns on virtual time.
+//!
+//! Everything a guest can notice happens at a virtual time of its own, never at the time
+//! at which a run was cut: an instruction at T executes if T lies before the end of the
+//! run, and what is due at E happens at the first instruction boundary with T >= E.
+
+use super::boot::{self, BootError};
+use super::clock::Clock;
+use super::config::VmConfig;
+use super::memory::{MemoryHash, MemorySnapshot};
+use super::output::{Outbox, Output, OutputKind};
+use super::random::RandomStream;
+use super::sdk::Sdk;
+use crate::cpu::ram::{Ram, RamError};
+use crate::cpu::soft::SoftCpu;
+use crate::cpu::{Exit, Vcpu};
+use crate::devices::platform::{Platform, PlatformConfig};
+use chaoscontrol_guest::protocol::{self, Message};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Parts that the I/O of a single (string) instruction may have; one with more is no
+/// sane guest's, and would keep the host busy without virtual time passing.
+const MAX_PARTS: u32 = 1 << 20;
+
+/// Why a machine is off.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Off {
+    /// A triple fault, which is also how a guest resets.
+    Reset,
+    /// The kernel panicked; its message.
+    Panic(String),
+    /// HLT with interrupts disabled: nothing can wake it.
+    Halted,
+    /// It sent more output than a host should have to keep.
+    Flood,
+    /// One instruction asked for I/O without end.
+    EndlessIo,
+}
+
+/// Why [`DeterministicVm::run`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stop {
+    /// The time was reached.
+    Time,
+    /// So many instructions have retired.
+    Instructions,
+    /// So many exits were handled.
+    Exits,
+    /// HLT retired.
+    Halt,
+    /// The pattern stands on the serial console.
+    Serial,
+    /// The agent said that user space is up.
+    Boot,
+    /// The machine is off; [`DeterministicVm::off`] says why.
+    Off,
+}
+
+/// When [`DeterministicVm::run`] is to come back; the first that holds does it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Until<'a> {
+    /// At virtual time T in ns.
+    pub time: Option<u64>,
+    /// After this many more instructions.
+    pub instructions: Option<u64>,
+    /// After this many more exits to devices.
+    pub exits: Option<u64>,
+    /// After HLT.
+    pub halt: bool,
+    /// Once a line on COM1 contains this (an unfinished one counts).
+    pub serial: Option<&'a [u8]>,
+    /// After the agent's [`Message::Boot`].
+    pub boot: bool,
+}
+
+/// What comes in from outside at a given time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Input {
+    Frame(Vec<u8>),
+    Control(Vec<u8>),
+}
+
+/// All state but CPU and memory. Plain data: its clone is its snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct MachineState {
+    pub(super) clock: Clock,
+    pub(super) platform: Platform,
+    /// Local time to which the platform was advanced.
+    pub(super) advanced: u64,
+    pub(super) sdk: Sdk,
+    pub(super) inputs: BTreeMap<(u64, u64), Input>,
+    pub(super) input_seq: u64,
+    pub(super) outbox: Outbox,
+    pub(super) panic: Option<String>,
+    pub(super) off: Option<Off>,
+    pub(super) exits: u64,
+}
+
+/// A virtual machine whose whole run is a function of its [`VmConfig`] and of what is
+/// sent to it.
+///
+/// ```no_run
+/// use chaoscontrol::machine::{DeterministicVm, Until, VmConfig};
+///
+/// let config = VmConfig {
+///     kernel: std::fs::read("vmlinux")?.into(),
+///     initrd: std::fs::read("initramfs.cpio")?.into(),
+///     ..VmConfig::default()
+/// };
+/// let mut vm = DeterministicVm::new(config)?;
+/// vm.run(&Until { serial: Some(b"login:"), ..Until::default() });
+/// let snapshot = vm.snapshot();
+/// let mut fork = DeterministicVm::from_snapshot(&snapshot)?;
+/// fork.run_until(vm.time() + 1_000_000_000);
+/// vm.run_until(vm.time() + 1_000_000_000);
+/// assert_eq!(vm.state_hash(), fork.state_hash());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct DeterministicVm {
+    pub(super) config: Arc<VmConfig>,
+    pub(super) ram: Ram,
+    pub(super) cpu: SoftCpu,
+    pub(super) state: MachineState,
+    pub(super) base: MemorySnapshot,
+    pub(super) hash: MemoryHash,
+}
+
+impl DeterministicVm {
+    /// A machine before its first instruction.
+    ///
+    /// # Errors
+    /// A kernel that can't be loaded, or a bad memory size.
+    pub fn new(config: VmConfig) -> Result<DeterministicVm, BootError> {
+        let mut vm = DeterministicVm::empty(Arc::new(config))?;
+        let cmdline = vm.config.full_cmdline();
+        let entry = boot::load(&vm.ram, &vm.config.kernel, &vm.config.initrd, &cmdline)?;
+        vm.cpu.set_state(entry);
+        Ok(vm)
+    }
+
+    /// Zeroed memory, a reset CPU, devices after power-on.
+    pub(super) fn empty(config: Arc<VmConfig>) -> Result<DeterministicVm, RamError> {
+        let ram = Ram::new(config.memory_size)?;
+        let mut entropy = [0; 32];
+        RandomStream::derive(config.seed, "machine", &[]).fill(&mut entropy);
+        let state = MachineState {
+            clock: Clock::new(config.instruction_ns),
+            platform: Platform::new(&PlatformConfig {
+                epoch: config.epoch,
+            }),
+            advanced: 0,
+            sdk: Sdk::new(&entropy),
+            inputs: BTreeMap::new(),
+            input_seq: 0,
+            outbox: Outbox::default(),
+            panic: None,
+            off: None,
+            exits: 0,
+        };
+        Ok(DeterministicVm {
+            cpu: SoftCpu::new(ram.clone()),
+            base: MemorySnapshot::zeroed(ram.pages()),
+            hash: MemoryHash::new(ram.pages()),
+            config,
+            ram,
+            state,
+        })
+    }
+
+    /// The machine's configuration.
+    pub fn config(&self) -> &VmConfig {
+        &self.config
+    }
+
+    /// T in ns of the next instruction.
+    pub fn time(&self) -> u64 {
+        self.state.clock.time(self.cpu.retired())
+    }
+
+    /// The guest's own clock in ns since power-on, at its skewed rate.
+    pub fn local_time(&self) -> u64 {
+        self.state.clock.local(self.time())
+    }
+
+    /// Instructions retired since power-on.
+    pub fn retired(&self) -> u64 {
+        self.cpu.retired()
+    }
+
+    /// Exits to devices since power-on.
+    pub fn exits(&self) -> u64 {
+        self.state.exits
+    }
+
+    /// Why the machine is off, if it is.
+    pub fn off(&self) -> Option<&Off> {
+        self.state.off.as_ref()
+    }
+
+    /// Everything the guest sent since the last call, in order.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        self.state.outbox.take()
+    }
+
+    /// Lets an Ethernet frame arrive at T = `at`, or at once when that has passed.
+    pub fn deliver_frame(&mut self, at: u64, frame: Vec<u8>) {
+        self.input(at, Input::Frame(frame));
+    }
+
+    /// Lets bytes arrive on the agent's control channel at T = `at`, or at once when that
+    /// has passed.
+    pub fn send_control(&mut self, at: u64, bytes: Vec<u8>) {
+        self.input(at, Input::Control(bytes));
+    }
+
+    fn input(&mut self, at: u64, input: Input) {
+        let seq = self.state.input_seq;
+        self.state.input_seq += 1;
+        self.state.inputs.insert((at, seq), input);
+    }
+
+    /// From now on the guest's clocks and timers run `ppm` parts per million fast.
+    pub fn set_skew(&mut self, ppm: i64) {
+        let now = self.time();
+        self.state.clock.set_skew(now, ppm);
+    }
+
+    /// Joins a timeline on which it is T = `time` now; the guest's own clock goes on unmoved.
+    pub fn rejoin(&mut self, time: u64) {
+        self.state.clock.rejoin(self.cpu.retired(), time);
+    }
+
+    /// What the agent is told when it asks who it is: an encoded
+    /// [`Identity`](chaoscontrol_guest::protocol::Identity).
+    pub fn set_identity(&mut self, identity: Vec<u8>) {
+        self.state.sdk.set_identity(identity);
+    }
+
+    /// What [`Message::Status`] is answered with.
+    pub fn set_status(&mut self, bits: u64) {
+        self.state.sdk.set_status(bits);
+    }
+
+    /// Derives all of the machine's random streams from `entropy`.
+    pub fn reseed(&mut self, entropy: &[u8]) {
+        self.state.sdk.reseed(entropy);
+    }
+
+    /// Runs until T = `time`, or until the machine is off.
+    pub fn run_until(&mut self, time: u64) -> Stop {
+        self.run(&Until {
+            time: Some(time),
+            ..Until::default()
+        })
+    }
+
+    /// Runs until something in `until` holds.
+    ///
+    /// Without any, or with nothing that comes to pass, this runs for as long as the guest does.
+    pub fn run(&mut self, until: &Until<'_>) -> Stop {
+        let end = until.time.unwrap_or(u64::MAX);
+        let more = until.instructions.unwrap_or(u64::MAX);
+        let last = self.cpu.retired().saturating_add(more);
+        let exits = until.exits.map(|n| self.state.exits.saturating_add(n));
+        loop {
+            if self.state.off.is_some() {
+                return Stop::Off;
+            }
+            let now = self.time();
+            if now >= end {
+                return Stop::Time;
+            }
+            if self.cpu.retired() >= last {
+                return Stop::Instructions;
+            }
+            if exits.is_some_and(|n| self.state.exits >= n) {
+                return Stop::Exits;
+            }
+            self.apply_due(now);
+            let window = self.offer_interrupt();
+            let next = self.next_event().min(end);
+            if self.cpu.halted() {
+                if !self.cpu.interruptible() {
+                    self.state.off = Some(self.why_reset(Off::Halted));
+                } else if next == u64::MAX {
+                    return Stop::Halt;
+                } else {
+                    self.state.clock.jump(self.cpu.retired(), next);
+                }
+                continue;
+            }
+            let limit = self.state.clock.instruction_at(next).min(last);
+            let exit = self.cpu.run(limit, window);
+            match exit {
+                Exit::Halt if until.halt => return Stop::Halt,
+                Exit::Budget | Exit::InterruptWindow | Exit::Halt => {}
+                Exit::Shutdown => self.state.off = Some(self.why_reset(Off::Reset)),
+                _ => {
+                    if let Some(stop) = self.serve(exit, until) {
+                        return stop;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings in what is due at T = `now`.
+    fn apply_due(&mut self, now: u64) {
+        let state = &mut self.state;
+        while let Some(entry) = state.inputs.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let input = entry.remove();
+            let local = state.clock.local(now);
+            state.advanced = local;
+            match input {
+                Input::Frame(_frame) => {}
+                Input::Control(_bytes) => {}
+            }
+        }
+        if let Some(due) = state.platform.deadline(state.advanced) {
+            let local = state.clock.local(now);
+            if due <= local {
+                state.platform.advance(local);
+                state.advanced = local;
+            }
+        }
+    }
+
+    /// Delivers a pending interrupt; `true` if it has to wait for a window.
+    fn offer_interrupt(&mut self) -> bool {
+        if !self.state.platform.pending_interrupt() {
+            return false;
+        }
+        if !self.cpu.interruptible() {
+            return true;
+        }
+        let vector = self.state.platform.acknowledge();
+        self.cpu.inject(vector);
+        false
+    }
+
+    /// T of the next input or timer; `u64::MAX` if there is none.
+    fn next_event(&self) -> u64 {
+        let state = &self.state;
+        let input = state.inputs.keys().next().map(|key| key.0);
+        let timer = state.platform.deadline(state.advanced);
+        let timer = timer.map(|local| state.clock.time_of_local(local));
+        input.into_iter().chain(timer).min().unwrap_or(u64::MAX)
+    }
+
+    /// Answers an I/O exit, and all others of the same instruction, until it has retired.
+    fn serve(&mut self, exit: Exit, until: &Until<'_>) -> Option<Stop> {
+        let target = self.cpu.retired().saturating_add(1);
+        let mut stop = None;
+        let mut exit = exit;
+        for _ in 0..MAX_PARTS {
+            match exit {
+                Exit::Shutdown => self.state.off = Some(self.why_reset(Off::Reset)),
+                Exit::Budget | Exit::InterruptWindow | Exit::Halt => {}
+                _ => {
+                    self.state.exits += 1;
+                    stop = stop.or(self.answer(exit, until));
+                    if self.cpu.retired() < target {
+                        exit = self.cpu.run(target, false);
+                        continue;
+                    }
+                }
+            }
+            return stop;
+        }
+        self.state.off = Some(Off::EndlessIo);
+        stop
+    }
+
+    /// Lets the addressed device answer one access.
+    fn answer(&mut self, exit: Exit, until: &Until<'_>) -> Option<Stop> {
+        let time = self.time();
+        let now = self.state.clock.local(time);
+        let platform = &mut self.state.platform;
+        let mut stop = None;
+        match exit {
+            Exit::PortOut {
+                port: protocol::PORT,
+                size,
+                ..
+            } => {
+                self.cpu.complete(0);
+                let message = self.state.sdk.call(&mut self.cpu, size);
+                if let Some(message) = message {
+                    if until.boot && Message::decode(&message) == Ok(Message::Boot) {
+                        stop = Some(Stop::Boot);
+                    }
+                    self.push(time, OutputKind::Message(message));
+                }
+            }
+            Exit::PortOut { port, size, value } => {
+                platform.port_write(port, size, value, now);
+                self.state.advanced = now;
+                self.cpu.complete(0);
+                if (0x3F8..0x400).contains(&port) {
+                    stop = self.serial_output(time, until);
+                }
+            }
+            Exit::PortIn { port, size } => {
+                let value = platform.port_read(port, size, now);
+                self.state.advanced = now;
+                self.cpu.complete(u64::from(value));
+            }
+            Exit::ReadTsc => self.cpu.complete(self.config.cpu.tsc.ticks(now)),
+            Exit::MmioRead { .. } => self.cpu.complete(u64::MAX),
+            Exit::MmioWrite { .. } => self.cpu.complete(0),
+            Exit::Budget | Exit::InterruptWindow | Exit::Halt | Exit::Shutdown => {}
+        }
+        stop
+    }
+
+    fn push(&mut self, time: u64, kind: OutputKind) {
+        if !self.state.outbox.push(time, kind) {
+            self.state.off = Some(Off::Flood);
+        }
+    }
+
+    /// Moves what COM1 wrote into the outbox, looking for panics and the wanted pattern.
+    fn serial_output(&mut self, time: u64, until: &Until<'_>) -> Option<Stop> {
+        let bytes = self.state.platform.take_serial_output();
+        if bytes.is_empty() {
+            return None;
+        }
+        let lines = self.state.outbox.serial(time, &bytes);
+        let mut found = false;
+        for line in &lines {
+            if self.state.panic.is_none() && line.contains("Kernel panic") {
+                self.state.panic = Some(line.clone());
+            }
+            found |= until.serial.is_some_and(|p| contains(line.as_bytes(), p));
+        }
+        let partial = self.state.outbox.partial_line();
+        found |= until.serial.is_some_and(|p| contains(partial, p));
+        found.then_some(Stop::Serial)
+    }
+
+    fn why_reset(&self, otherwise: Off) -> Off {
+        match &self.state.panic {
+            Some(text) => Off::Panic(text.clone()),
+            None => otherwise,
+        }
+    }
+}
+
+fn contains(text: &[u8], pattern: &[u8]) -> bool {
+    pattern.is_empty() || text.windows(pattern.len()).any(|window| window == pattern)
+}
