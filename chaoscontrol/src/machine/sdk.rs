@@ -96,19 +96,18 @@ impl Sdk {
     /// Whether a fault names only VMs that there are, and rates that can be.
     fn possible(&self, fault: FaultRequest) -> bool {
         let set = |mask: u64| mask.checked_shr(self.vms).unwrap_or(0) == 0;
-        let rate = |ppm: u32| ppm <= 1_000_000;
         let exists = |vm: u32| vm < self.vms;
         match fault {
             FaultRequest::Partition { left, right } => set(left) && set(right),
             FaultRequest::OneWayPartition { from, to } => set(from) && set(to),
             FaultRequest::Heal => true,
-            FaultRequest::Loss { vm, ppm } | FaultRequest::Reorder { vm, ppm } => {
-                exists(vm) && rate(ppm)
-            }
+            FaultRequest::Loss { vm, ppm } => exists(vm) && ppm <= 1_000_000,
             FaultRequest::Skew { vm, ppm } => {
-                exists(vm) && (super::MIN_SKEW_PPM..=super::MAX_SKEW_PPM).contains(&ppm)
+                let rates = super::MIN_SKEW_PPM..=super::MAX_SKEW_PPM;
+                exists(vm) && rates.contains(&i64::from(ppm))
             }
-            FaultRequest::Latency { vm, .. }
+            FaultRequest::Reorder { vm, .. }
+            | FaultRequest::Latency { vm, .. }
             | FaultRequest::Jitter { vm, .. }
             | FaultRequest::Kill { vm }
             | FaultRequest::Pause { vm, .. }
