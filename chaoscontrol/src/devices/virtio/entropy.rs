@@ -1,14 +1,10 @@
-//! Randomness that is a function of a seed: one ChaCha20 stream per purpose.
+//! Randomness that is a function of a key: a ChaCha20 stream.
 //!
-//! A stream is its key and how much of it was used, so it clones, compares and hashes
-//! as the plain value it is.
+//! Its state is the key and how much was used, so it clones, compares and hashes as
+//! the plain value it is.
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
-/// ChaCha20 nonces with this bit derive substreams; nonce 0 is the stream itself.
-const DERIVE: u64 = 1 << 63;
 
 /// One deterministic stream of random bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,23 +20,6 @@ impl DeterministicEntropy {
         DeterministicEntropy { key, position: 0 }
     }
 
-    /// The stream of a short seed.
-    pub fn from_seed(seed: u64) -> DeterministicEntropy {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&seed.to_le_bytes());
-        DeterministicEntropy::new(key)
-    }
-
-    /// A stream of its own for `purpose` and `index`. It depends on this stream's key,
-    /// not on how much of it was used.
-    pub fn substream(&self, purpose: &str, index: u64) -> DeterministicEntropy {
-        let mut rng = ChaCha20Rng::from_seed(self.key);
-        rng.set_stream(xxh3_64_with_seed(purpose.as_bytes(), index) | DERIVE);
-        let mut key = [0; 32];
-        rng.fill_bytes(&mut key);
-        DeterministicEntropy::new(key)
-    }
-
     /// Starts again with another key.
     pub fn reseed(&mut self, key: [u8; 32]) {
         *self = DeterministicEntropy::new(key);
@@ -52,28 +31,6 @@ impl DeterministicEntropy {
         rng.set_word_pos(u128::from(self.position));
         rng.fill_bytes(into);
         self.position = self.position.wrapping_add(into.len().div_ceil(4) as u64);
-    }
-
-    /// The next 64 bits.
-    pub fn next_u64(&mut self) -> u64 {
-        let mut bytes = [0; 8];
-        self.fill(&mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    /// A number below `bound`, without bias; 0 for a bound of 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 {
-            return 0;
-        }
-        // Rejects the incomplete last run of multiples, which is under half of all draws.
-        let limit = u64::MAX - u64::MAX % bound;
-        loop {
-            let draw = self.next_u64();
-            if draw < limit {
-                return draw % bound;
-            }
-        }
     }
 }
 
@@ -91,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_stream_goes_on_where_its_clone_would() {
-        let mut stream = DeterministicEntropy::from_seed(7);
+        let mut stream = DeterministicEntropy::new([7; 32]);
         let mut whole = [0; 400];
         stream.clone().fill(&mut whole);
         for piece in whole.chunks(28) {
@@ -101,29 +58,5 @@ mod tests {
         }
         stream.reseed([1; 32]);
         assert_eq!(stream, DeterministicEntropy::new([1; 32]));
-    }
-
-    #[test]
-    fn purposes_have_streams_of_their_own() {
-        let mut master = DeterministicEntropy::from_seed(7);
-        let faults = master.substream("faults", 0);
-        master.next_u64();
-        assert_eq!(faults, master.substream("faults", 0));
-        let others = [
-            master.substream("faults", 1),
-            master.substream("links", 0),
-            master,
-        ];
-        assert!(others.iter().all(|other| *other != faults));
-    }
-
-    #[test]
-    fn bounded_draws_stay_below() {
-        let mut stream = DeterministicEntropy::from_seed(1);
-        assert_eq!((stream.below(0), stream.below(1)), (0, 0));
-        let mut seen = [false; 5];
-        (0..200).for_each(|_| seen[stream.below(5) as usize] = true);
-        assert_eq!(seen, [true; 5]);
-        assert!(stream.below(u64::MAX) < u64::MAX);
     }
 }
