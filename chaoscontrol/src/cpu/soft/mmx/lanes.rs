@@ -162,7 +162,5 @@ fn by_immediate(i: &Instruction) -> Option<Handler> {
         Pslld_mm_imm8 "pslld";
         Psrlq_mm_imm8 "psrlq";
         Psllq_mm_imm8 "psllq";
-        Pextrw_r32_mm_imm8 "pextrw_r32";
-        Pextrw_r64_mm_imm8 "pextrw_r64";
     })
 }
