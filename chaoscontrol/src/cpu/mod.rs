@@ -13,6 +13,19 @@ pub mod soft;
 
 pub use ram::{Ram, RamError};
 
+/// What a CPU is to look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CpuConfig {
+    /// Frequency of the time-stamp counter in kHz of virtual time.
+    pub tsc_khz: u32,
+}
+
+impl Default for CpuConfig {
+    fn default() -> CpuConfig {
+        CpuConfig { tsc_khz: 3_000_000 }
+    }
+}
+
 /// Why [`Vcpu::run`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {

@@ -148,8 +148,6 @@ impl DeterministicVm {
             clock: Clock::new(config.instruction_ns),
             platform: Platform::new(&PlatformConfig {
                 epoch: config.epoch,
-                mac: [2, 0, 0, 0, 0, 0],
-                entropy,
             }),
             advanced: 0,
             sdk: Sdk::new(&entropy),
@@ -161,7 +159,7 @@ impl DeterministicVm {
             exits: 0,
         };
         Ok(DeterministicVm {
-            cpu: SoftCpu::new(ram.clone()),
+            cpu: SoftCpu::new(ram.clone(), crate::cpu::CpuConfig::default()),
             base: MemorySnapshot::zeroed(ram.pages()),
             hash: MemoryHash::new(ram.pages()),
             config,

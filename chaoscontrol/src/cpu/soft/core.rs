@@ -1,8 +1,12 @@
-//! The run loop.
+//! The running CPU as handlers see it: the architectural state and what is derived from it.
 
+use super::coverage::Coverage;
+use super::missing::Missing;
 use super::op::{Flow, Op, ea};
 use super::state::{CpuState, seg};
-use crate::cpu::{Exit, Ram, Vcpu};
+use super::tlb::Tlb;
+use crate::cpu::ram::CODE;
+use crate::cpu::{CpuConfig, Exit, Ram};
 
 /// Why an op did not retire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,9 @@ pub enum Trap {
     /// The access left RAM, waits for the device, or wrote to code or page tables: the
     /// op runs again on its own, outside of the block.
     Alone,
+    /// One iteration of a string instruction is done and the others are to follow as
+    /// if the instruction began anew; see [`Core::iterated`].
+    Again,
     /// The op wants this from the caller before it can retire.
     Exit(Exit),
 }
@@ -31,9 +38,52 @@ pub struct Core {
     pub ram: Ram,
     /// Status flags that nobody has asked for yet.
     pub(super) lazy: super::flags::Lazy,
+    /// What the CPU claims to be.
+    pub config: CpuConfig,
+    pub(super) tlb: Tlb,
+    /// Pages that carry the TABLE mark.
+    pub(super) tables: Vec<u32>,
+    /// The op runs on its own, where it may reach devices and change code or page tables.
+    pub(super) alone: bool,
+    /// Answers of `s.pending` that the op has used so far.
+    pub(super) answered: usize,
+    /// Linear address of the last page fault or non-canonical access.
+    pub(super) fault_address: u64,
+    /// The last exception came from a non-canonical address.
+    pub(super) not_canonical: bool,
+    /// The run loop has to look at more than the next block.
+    pub(super) attention: bool,
+    /// Virtual addresses may lead elsewhere than before.
+    pub(super) remapped: bool,
+    /// Pages whose decoded code is out of date.
+    pub(super) changed_code: Vec<u32>,
+    pub(super) coverage: Coverage,
+    pub(super) missing: Missing,
 }
 
 impl Core {
+    /// A CPU after reset.
+    pub(super) fn new(ram: Ram, config: CpuConfig) -> Core {
+        Core {
+            s: CpuState::default(),
+            trap: Trap::Alone,
+            ram,
+            lazy: Default::default(),
+            config,
+            tlb: Tlb::new(),
+            tables: Vec::new(),
+            alone: false,
+            answered: 0,
+            fault_address: 0,
+            not_canonical: false,
+            attention: true,
+            remapped: true,
+            changed_code: Vec::new(),
+            coverage: Coverage::default(),
+            missing: Missing::default(),
+        }
+    }
+
     /// Records exception `vector` and answers the flow that raises it.
     #[cold]
     pub fn raise(&mut self, vector: u8, error: Option<u32>) -> Flow {
@@ -41,8 +91,33 @@ impl Core {
         Flow::Trap
     }
 
+    /// Lets the op wait for the caller of `run`.
+    pub(super) fn wait(&mut self, exit: Exit) -> Flow {
+        self.trap = Trap::Exit(exit);
+        Flow::Trap
+    }
+
+    /// The caller's answer to the next of the op's exits, if it has come.
+    pub(super) fn answer(&mut self) -> Option<u64> {
+        let value = *self.s.pending.answers.get(self.answered)?;
+        self.answered += 1;
+        Some(value)
+    }
+
+    /// To be called by a repeated string instruction after each iteration that leaves
+    /// more to do, when its registers say what is left. On `true` the handler returns
+    /// [`Flow::Trap`]; the run loop carries out what the iteration wrote to devices and
+    /// goes on with the instruction.
+    #[inline(always)]
+    pub fn iterated(&mut self) -> bool {
+        if self.alone {
+            self.trap = Trap::Again;
+        }
+        self.alone
+    }
+
     /// Applies the `ea` bits to an effective address.
-    #[cold]
+    #[inline]
     pub fn segmented(&self, mut address: u64, bits: u8) -> u64 {
         if bits & ea::ADDR32 != 0 {
             address &= 0xFFFF_FFFF;
@@ -68,66 +143,32 @@ impl Core {
     pub fn end_block(&mut self, op: &Op) -> Flow {
         self.jump(op.next_rip(self))
     }
-}
 
-/// The software CPU.
-pub struct SoftCpu {
-    core: Core,
-}
+    /// Changes the privilege level.
+    pub(super) fn set_cpl(&mut self, cpl: u8) {
+        self.s.cpl = cpl;
+        self.tlb.set_user(cpl == 3);
+        self.attention = true;
+    }
 
-impl SoftCpu {
-    /// A CPU in its reset state over `ram`.
-    pub fn new(ram: Ram) -> SoftCpu {
-        SoftCpu {
-            core: Core {
-                s: CpuState::default(),
-                trap: Trap::Alone,
-                ram,
-                lazy: Default::default(),
-            },
+    /// Notes that the decoded code of page `pfn` is out of date.
+    pub(super) fn code_changed(&mut self, pfn: u64) {
+        self.changed_code.push(pfn as u32);
+        self.attention = true;
+    }
+
+    /// Sends stores to page `pfn` through the careful path from now on.
+    pub(super) fn protect(&mut self, pfn: u64) {
+        if let Some(host) = self.ram.host_page(pfn) {
+            self.tlb.protect(host as usize);
         }
     }
 
-    /// The architectural state.
-    pub fn state(&self) -> &CpuState {
-        &self.core.s
-    }
-
-    /// Replaces the architectural state, and forgets whatever was derived from the old one.
-    pub fn set_state(&mut self, state: CpuState) {
-        self.core.s = state;
-    }
-}
-
-impl Vcpu for SoftCpu {
-    fn run(&mut self, _limit: u64, _window: bool) -> Exit {
-        todo!()
-    }
-    fn complete(&mut self, _value: u64) {
-        todo!()
-    }
-    fn retired(&self) -> u64 {
-        self.core.s.retired
-    }
-    fn interruptible(&self) -> bool {
-        todo!()
-    }
-    fn inject(&mut self, _vector: u8) {
-        todo!()
-    }
-    fn halted(&self) -> bool {
-        self.core.s.halted
-    }
-    fn gpr(&self, index: usize) -> u64 {
-        self.core.s.gpr[index]
-    }
-    fn set_gpr(&mut self, index: usize, value: u64) {
-        self.core.s.gpr[index] = value;
-    }
-    fn read_virtual(&mut self, _address: u64, _into: &mut [u8]) -> bool {
-        todo!()
-    }
-    fn write_virtual(&mut self, _address: u64, _from: &[u8]) -> bool {
-        todo!()
+    /// Marks page `pfn` as one whose code was decoded.
+    pub(super) fn mark_code(&mut self, pfn: u64) {
+        if self.ram.marks().get(pfn) & CODE == 0 {
+            self.ram.marks().set(pfn, CODE);
+            self.protect(pfn);
+        }
     }
 }

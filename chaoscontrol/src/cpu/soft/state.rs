@@ -1,6 +1,8 @@
 //! The architectural state of the software CPU: plain data, the whole of what a
 //! snapshot keeps and a state hash covers.
 
+use super::mem_slow::DeviceWrite;
+
 /// Index of a slot in [`CpuState::gpr`] that always holds zero: an absent base or index register.
 pub const ZERO: u8 = 16;
 /// Index of the slot that holds the virtual address of the running block's first
@@ -85,6 +87,20 @@ impl Default for Fpu {
     }
 }
 
+/// What an instruction that talks to devices has got so far; empty between instructions
+/// that do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pending {
+    /// Answers to the exits of the instruction at `rip`, which runs again with them.
+    pub answers: Vec<u64>,
+    /// Stores of the instruction before `rip` that are to be carried out before it retires.
+    pub writes: Vec<DeviceWrite>,
+    /// The instruction is a string instruction with iterations left: it does not retire.
+    pub again: bool,
+    /// A debug exception follows when it retires.
+    pub stepping: bool,
+}
+
 /// Everything a CPU is. `rip` and `rflags` are exact whenever the CPU is not inside of `run`.
 #[repr(C)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -156,6 +172,8 @@ pub struct CpuState {
     pub tsc_adjust: u64,
     /// DR0..DR3, (DR4, DR5 unused), DR6, DR7.
     pub dr: [u64; 8],
+    /// An instruction in the middle of device accesses.
+    pub pending: Pending,
 }
 
 impl Default for CpuState {
@@ -195,6 +213,7 @@ impl Default for CpuState {
             apic_base: 0,
             tsc_adjust: 0,
             dr: [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400],
+            pending: Pending::default(),
         }
     }
 }

@@ -3,8 +3,6 @@
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
 use super::access;
-#[allow(unused_imports)]
-use super::hooks::Hooks;
 use super::word::Int;
 use crate::cpu::soft::core::Core;
 use crate::cpu::soft::mem::Blocked;

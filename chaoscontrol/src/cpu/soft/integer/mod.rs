@@ -8,7 +8,6 @@ mod alu;
 mod bits;
 mod branch;
 mod exchange;
-mod hooks;
 mod misc;
 mod mov;
 mod muldiv;

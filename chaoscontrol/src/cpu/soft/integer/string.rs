@@ -6,8 +6,6 @@
 
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
-#[allow(unused_imports)]
-use super::hooks::Hooks;
 use super::word::Int;
 use super::{access, by_width};
 use crate::cpu::soft::core::Core;
@@ -146,6 +144,9 @@ fn repeat<M: Move, T: Int>(core: &mut Core, op: &Op) -> Flow {
             n
         };
         core.s.gpr[RCX] = left;
+        if left != 0 && core.iterated() {
+            return Flow::Trap;
+        }
     }
     Flow::Next
 }
@@ -200,6 +201,9 @@ fn compare_repeat<C: Compare, T: Int>(core: &mut Core, op: &Op) -> Flow {
         last = Some((a, b));
         if (a == b) == (op.aux != 0) {
             break;
+        }
+        if left != 0 && core.iterated() {
+            return Flow::Trap;
         }
     }
     if let Some((a, b)) = last {

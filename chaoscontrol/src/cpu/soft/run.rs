@@ -1,0 +1,552 @@
+//! The run loop: block after block to an exact instruction count.
+
+use std::sync::Arc;
+
+use super::bits::{CR0_PG, EFER_LMA, IF, TF};
+use super::blocks::{Block, Blocks, Key};
+use super::core::{Core, Trap};
+use super::coverage::{CodeMap, PageName, REGION, REGIONS};
+use super::exceptions::{Fault, SS, Source};
+use super::missing::Missing;
+use super::op::{Flow, Op};
+use super::paging::Access;
+use super::state::{BLOCK, CpuState, seg};
+use super::translate::{Decoded, decode, mode, mode_of};
+use crate::cpu::ram::{CODE, FOREIGN, PAGE_SIZE};
+use crate::cpu::{CpuConfig, Exit, Ram, Vcpu};
+
+/// The software CPU.
+pub struct SoftCpu {
+    core: Core,
+    blocks: Blocks,
+    code_map: Arc<CodeMap>,
+    /// The marks' epoch when the TLB's write tags were last valid.
+    epoch: u64,
+}
+
+/// What an op on its own came to.
+enum Step {
+    /// It retired, or an exception was delivered.
+    Done,
+    /// It waits for the caller.
+    Exit(Exit),
+}
+
+impl SoftCpu {
+    /// A CPU in its reset state over `ram`.
+    pub fn new(ram: Ram, config: CpuConfig) -> SoftCpu {
+        let epoch = ram.marks().epoch();
+        SoftCpu {
+            core: Core::new(ram, config),
+            blocks: Blocks::new(),
+            code_map: Arc::default(),
+            epoch,
+        }
+    }
+
+    /// The architectural state, in its one canonical form.
+    pub fn state(&self) -> &CpuState {
+        &self.core.s
+    }
+
+    /// Replaces the architectural state, and forgets translations of the old one.
+    pub fn set_state(&mut self, state: CpuState) {
+        let core = &mut self.core;
+        core.s = state;
+        let flags = core.s.rflags;
+        core.set_status(flags);
+        core.set_cpl(core.s.cpl);
+        core.settle();
+        core.flush_translations();
+    }
+
+    /// Forgets everything that was derived: the guest must not notice.
+    pub fn flush_caches(&mut self) {
+        self.core.flush_translations();
+        self.drop_all_code();
+    }
+
+    /// Instructions that the guest tried to execute and this CPU does not have.
+    pub fn missing(&self) -> &Missing {
+        &self.core.missing
+    }
+
+    /// Names the pages of packed files, for coverage of user code.
+    pub fn set_code_map(&mut self, map: Arc<CodeMap>) {
+        self.code_map = map;
+        self.drop_all_code();
+    }
+
+    /// Switches the counting of edges on or off.
+    pub fn set_coverage(&mut self, on: bool) {
+        if on && self.core.coverage.counters.is_empty() {
+            self.core.coverage.counters = vec![0; REGION * REGIONS].into();
+        }
+        self.core.coverage.on = on;
+    }
+
+    /// The counters, [`REGIONS`] times [`REGION`] of them, or none if they were never on.
+    pub fn coverage(&self) -> &[u8] {
+        &self.core.coverage.counters
+    }
+
+    /// Zeroes the counters.
+    pub fn clear_coverage(&mut self) {
+        self.core.coverage.counters.fill(0);
+    }
+
+    fn drop_all_code(&mut self) {
+        for pfn in self.blocks.pages() {
+            self.drop_code(pfn);
+        }
+    }
+
+    fn drop_code(&mut self, pfn: u32) {
+        self.blocks.drop_page(pfn);
+        self.core.ram.marks().clear(u64::from(pfn), CODE);
+    }
+
+    /// Catches up with what others did to memory since the last run.
+    fn refresh(&mut self) {
+        let epoch = self.core.ram.marks().epoch();
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.core.tlb.flush_writes();
+        }
+        if self.core.ram.marks().take_foreign() {
+            let ram = self.core.ram.clone();
+            let foreign = |pfn: u32| {
+                let is = ram.marks().get(u64::from(pfn)) & FOREIGN != 0;
+                ram.marks().clear(u64::from(pfn), FOREIGN);
+                is
+            };
+            let tables = self.core.tables.clone();
+            for pfn in self.blocks.pages() {
+                if ram.marks().get(u64::from(pfn)) & FOREIGN != 0 {
+                    self.drop_code(pfn);
+                }
+            }
+            if tables.into_iter().filter(|&pfn| foreign(pfn)).count() > 0 {
+                self.core.flush_translations();
+            }
+            for pfn in self.blocks.pages() {
+                foreign(pfn);
+            }
+        }
+    }
+
+    fn run_to(&mut self, limit: u64, window: bool) -> Exit {
+        if let Some(exit) = self.unfinished() {
+            return exit;
+        }
+        self.refresh();
+        let mut mode = 0;
+        self.core.attention = true;
+        loop {
+            if self.core.attention {
+                if let Some(exit) = self.attend(limit, window) {
+                    return exit;
+                }
+                mode = mode_of(&self.core);
+            }
+            let left = limit.saturating_sub(self.core.s.retired);
+            if left == 0 {
+                return Exit::Budget;
+            }
+            let rip = self.core.s.rip;
+            let Some(block) = self.blocks.jump(rip, mode) else {
+                if let Err(exit) = self.meet(rip, mode) {
+                    return exit;
+                }
+                continue;
+            };
+            let core = &mut self.core;
+            core.s.gpr[BLOCK as usize] = rip;
+            let mut ops = &block.ops[..];
+            let mut end = u64::from(block.bytes);
+            if ops.len() as u64 > left {
+                end = u64::from(ops[left as usize].off);
+                ops = &ops[..left as usize];
+            }
+            let mut done = ops.len() as u64;
+            let mut trapped = None;
+            let mut flow = Flow::Next;
+            for (n, op) in ops.iter().enumerate() {
+                flow = (op.run)(core, op);
+                if flow != Flow::Next {
+                    done = n as u64 + 1;
+                    if flow == Flow::Trap {
+                        done = n as u64;
+                        trapped = Some(*op);
+                    }
+                    break;
+                }
+            }
+            core.s.retired += done;
+            if flow == Flow::Next {
+                core.s.rip = rip.wrapping_add(end);
+            } else if let Some(op) = trapped
+                && let Step::Exit(exit) = self.trapped(&op)
+            {
+                return exit;
+            }
+        }
+    }
+
+    /// Deals with an op that trapped; the block's earlier ops have retired.
+    #[cold]
+    fn trapped(&mut self, op: &Op) -> Step {
+        let core = &mut self.core;
+        core.s.rip = core.s.gpr[BLOCK as usize].wrapping_add(u64::from(op.off));
+        match core.trap {
+            Trap::Exception { vector, error } => {
+                core.fail(op, vector, error);
+                Step::Done
+            }
+            Trap::Alone | Trap::Again => core.step(op),
+            Trap::Exit(exit) => Step::Exit(exit),
+        }
+    }
+
+    /// An instruction that has begun to talk to devices.
+    fn unfinished(&self) -> Option<Exit> {
+        let write = self.core.s.pending.writes.first()?;
+        Some(Exit::MmioWrite {
+            address: write.address,
+            size: write.size,
+            value: write.value,
+        })
+    }
+
+    /// Everything that is to be looked at between two instructions but seldom changes.
+    #[cold]
+    fn attend(&mut self, limit: u64, window: bool) -> Option<Exit> {
+        loop {
+            self.core.attention = false;
+            while let Some(pfn) = self.core.changed_code.pop() {
+                self.drop_code(pfn);
+            }
+            if self.core.remapped {
+                self.core.remapped = false;
+                self.blocks.forget_jumps();
+            }
+            if self.blocks.full() {
+                self.drop_all_code();
+            }
+            let s = &self.core.s;
+            if s.shutdown {
+                return Some(Exit::Shutdown);
+            }
+            if s.cr0 & CR0_PG == 0
+                || s.efer & EFER_LMA == 0
+                || s.segs[seg::CS].attributes & 0x6000 != 0x2000
+            {
+                self.core.s.shutdown = true;
+                return Some(Exit::Shutdown);
+            }
+            if s.halted {
+                return Some(Exit::Halt);
+            }
+            let resumed = !s.pending.answers.is_empty();
+            if window && s.rflags & IF != 0 && !s.shadow && !resumed {
+                return Some(Exit::InterruptWindow);
+            }
+            if !s.shadow && s.rflags & TF == 0 && !resumed {
+                return None;
+            }
+            if s.retired >= limit {
+                return Some(Exit::Budget);
+            }
+            if let Step::Exit(exit) = self.single() {
+                return Some(exit);
+            }
+        }
+    }
+
+    /// Runs one instruction, with what TF and the interrupt shadow ask for.
+    fn single(&mut self) -> Step {
+        let rip = self.core.s.rip;
+        let mode = mode_of(&self.core);
+        let op = match self.blocks.jump(rip, mode) {
+            Some(block) => block.ops[0],
+            None => match self.locate(rip, mode) {
+                Ok(Met::Block(number)) => {
+                    self.blocks.remember(rip, mode, number);
+                    return self.single();
+                }
+                Ok(Met::Op(op)) => op,
+                Err(fault) => {
+                    self.core.exception(fault);
+                    return Step::Done;
+                }
+            },
+        };
+        self.core.s.gpr[BLOCK as usize] = rip;
+        self.core.step(&op)
+    }
+
+    /// Finds the block at `rip` for the jump cache, or runs an instruction that has none.
+    #[cold]
+    fn meet(&mut self, rip: u64, mode: u8) -> Result<(), Exit> {
+        match self.locate(rip, mode) {
+            Ok(Met::Block(number)) => self.blocks.remember(rip, mode, number),
+            Ok(Met::Op(op)) => {
+                self.core.s.gpr[BLOCK as usize] = rip;
+                if let Step::Exit(exit) = self.core.step(&op) {
+                    return Err(exit);
+                }
+            }
+            Err(fault) => self.core.exception(fault),
+        }
+        Ok(())
+    }
+
+    /// What stands at virtual address `rip`: a block, or an instruction that crosses pages.
+    fn locate(&mut self, rip: u64, mode: u8) -> Result<Met, Fault> {
+        let physical = self.fetch_address(rip)?;
+        let pfn = physical / PAGE_SIZE;
+        let offset = physical % PAGE_SIZE;
+        let key = Key {
+            pfn: pfn as u32,
+            offset: offset as u16,
+            mode,
+        };
+        let name = self.page_name(rip, pfn, mode);
+        let room = (PAGE_SIZE - offset) as usize;
+        let mut bytes = [0xFF; PAGE_SIZE as usize];
+        if self.core.ram.host_page(pfn).is_some() {
+            if let Some(number) = self.blocks.find(key) {
+                return Ok(Met::Block(number));
+            }
+            self.core.physical_read(physical, &mut bytes[..room]);
+            if let Decoded::Block(block) = decode(&bytes[..room], offset, mode, name, usize::MAX) {
+                self.core.mark_code(pfn);
+                return Ok(Met::Block(self.blocks.add(key, block)));
+            }
+        }
+        // Outside of RAM the bus reads as all ones; else the instruction goes on in the next page.
+        let mut rest = room.min(15);
+        let mut window = [0xFF; 30];
+        window[..rest].copy_from_slice(&bytes[..rest]);
+        if self.core.ram.host_page(pfn).is_some() {
+            let next = self.fetch_address(rip.wrapping_add(rest as u64))?;
+            self.core.physical_read(next, &mut window[rest..rest + 15]);
+            rest += 15;
+        }
+        match decode(&window[..rest], offset, mode, name, 1) {
+            Decoded::Block(Block { ops, .. }) if !ops.is_empty() => Ok(Met::Op(ops[0])),
+            _ => Err(Fault::new(6, None)),
+        }
+    }
+
+    /// Physical address for a fetch from `rip`.
+    fn fetch_address(&mut self, rip: u64) -> Result<u64, Fault> {
+        self.core
+            .translate(rip, Access::Exec)
+            .map_err(|_| match self.core.trap {
+                Trap::Exception { vector, error } => Fault { vector, error },
+                _ => Fault::new(8, Some(0)),
+            })
+    }
+
+    fn page_name(&self, rip: u64, pfn: u64, mode: u8) -> Option<PageName> {
+        if mode & mode::USER == 0 {
+            return Some(PageName::kernel(rip));
+        }
+        if self.code_map.is_empty() {
+            return None;
+        }
+        let mut page = [0; PAGE_SIZE as usize];
+        if !self.core.physical_read(pfn * PAGE_SIZE, &mut page) {
+            return None;
+        }
+        let hash = xxhash_rust::xxh3::xxh3_64(&page);
+        self.code_map.get(&hash).copied().map(PageName::user)
+    }
+}
+
+/// What [`SoftCpu::locate`] found.
+enum Met {
+    Block(u32),
+    Op(Op),
+}
+
+impl Core {
+    /// Brings the state into its one canonical form.
+    fn settle(&mut self) {
+        self.s.rflags = self.flags() | 2;
+        self.s.gpr[super::state::ZERO as usize] = 0;
+        self.s.gpr[BLOCK as usize] = 0;
+    }
+
+    /// Delivers the exception that `op` raised; `s.rip` points at it.
+    fn fail(&mut self, op: &Op, vector: u8, error: Option<u32>) {
+        self.s.pending.answers.clear();
+        let mut fault = Fault { vector, error };
+        if std::mem::take(&mut self.not_canonical) && vector == 13 && self.on_stack(op) {
+            fault.vector = SS;
+        }
+        self.exception(fault);
+    }
+
+    /// Whether the non-canonical access of `op` went through SS: with RSP or RBP as
+    /// base, or implicitly.
+    fn on_stack(&self, op: &Op) -> bool {
+        let explicit = op.base == 4 || op.base == 5;
+        let rsp = self.s.gpr[4];
+        op.ea & 3 == 0 && (explicit || self.fault_address.wrapping_sub(rsp).wrapping_add(64) < 128)
+    }
+
+    /// Runs `op`, at `s.rip`, on its own.
+    fn step(&mut self, op: &Op) -> Step {
+        let stepping = self.s.rflags & TF != 0;
+        let shadow = std::mem::take(&mut self.s.shadow);
+        self.alone = true;
+        self.answered = 0;
+        let flow = (op.run)(self, op);
+        self.alone = false;
+        self.attention = true;
+        match flow {
+            Flow::Next => self.s.rip = op.next_rip(self),
+            Flow::Jump => {}
+            Flow::Trap => match self.trap {
+                Trap::Exception { vector, error } => {
+                    self.s.pending.writes.clear();
+                    self.fail(op, vector, error);
+                    return Step::Done;
+                }
+                Trap::Exit(exit) => {
+                    self.s.shadow = shadow;
+                    return Step::Exit(exit);
+                }
+                Trap::Again => {
+                    self.s.pending.answers.clear();
+                    self.s.pending.again = true;
+                    self.s.shadow = shadow;
+                    return self.written(stepping);
+                }
+                Trap::Alone => {
+                    self.s.shutdown = true;
+                    return Step::Exit(Exit::Shutdown);
+                }
+            },
+        }
+        self.s.pending.answers.clear();
+        self.written(stepping)
+    }
+
+    /// Goes on behind an op: first its stores to devices have to be carried out.
+    fn written(&mut self, stepping: bool) -> Step {
+        self.s.pending.stepping = stepping;
+        if let Some(write) = self.s.pending.writes.first() {
+            return Step::Exit(Exit::MmioWrite {
+                address: write.address,
+                size: write.size,
+                value: write.value,
+            });
+        }
+        if !std::mem::take(&mut self.s.pending.again) {
+            self.s.retired += 1;
+            if std::mem::take(&mut self.s.pending.stepping) {
+                self.s.dr[6] |= 1 << 14;
+                self.exception(Fault::new(1, None));
+            }
+        }
+        Step::Done
+    }
+}
+
+impl Vcpu for SoftCpu {
+    fn run(&mut self, limit: u64, window: bool) -> Exit {
+        let exit = self.run_to(limit, window);
+        self.core.settle();
+        exit
+    }
+
+    fn complete(&mut self, value: u64) {
+        self.refresh();
+        let core = &mut self.core;
+        if core.s.pending.writes.is_empty() {
+            core.s.pending.answers.push(value);
+            // Whatever it wants next it will ask for again in the next `run`.
+            let _ = self.single();
+        } else {
+            core.s.pending.writes.remove(0);
+            let stepping = core.s.pending.stepping;
+            let _ = core.written(stepping);
+        }
+        self.core.settle();
+    }
+
+    fn retired(&self) -> u64 {
+        self.core.s.retired
+    }
+
+    fn interruptible(&self) -> bool {
+        let s = &self.core.s;
+        let idle = s.pending.writes.is_empty() && s.pending.answers.is_empty();
+        s.rflags & IF != 0 && !s.shadow && !s.shutdown && idle
+    }
+
+    fn inject(&mut self, vector: u8) {
+        self.core.s.halted = false;
+        let fault = Fault::new(vector, None);
+        self.core.event(fault, Source::External);
+        self.core.settle();
+    }
+
+    fn halted(&self) -> bool {
+        self.core.s.halted
+    }
+
+    fn gpr(&self, index: usize) -> u64 {
+        self.core.s.gpr[index & 15]
+    }
+
+    fn set_gpr(&mut self, index: usize, value: u64) {
+        self.core.s.gpr[index & 15] = value;
+    }
+
+    fn read_virtual(&mut self, address: u64, into: &mut [u8]) -> bool {
+        let ram = self.core.ram.clone();
+        self.each_page(address, into.len(), Access::Read, |physical, range| {
+            ram.read(physical, &mut into[range]).is_ok()
+        })
+    }
+
+    fn write_virtual(&mut self, address: u64, from: &[u8]) -> bool {
+        let ram = self.core.ram.clone();
+        // First look at every page, so that it is all or nothing.
+        self.each_page(address, from.len(), Access::Write, |physical, _| {
+            physical < ram.size()
+        }) && self.each_page(address, from.len(), Access::Write, |physical, range| {
+            ram.write(physical, &from[range]).is_ok()
+        })
+    }
+}
+
+impl SoftCpu {
+    /// Calls `each` with the physical address of every page's part of a virtual range.
+    fn each_page(
+        &mut self,
+        address: u64,
+        size: usize,
+        access: Access,
+        mut each: impl FnMut(u64, std::ops::Range<usize>) -> bool,
+    ) -> bool {
+        let mut done = 0;
+        while done < size {
+            let at = address.wrapping_add(done as u64);
+            let room = (PAGE_SIZE - at % PAGE_SIZE) as usize;
+            let end = size.min(done + room);
+            if !super::paging::canonical(at) {
+                return false;
+            }
+            match self.core.walk(at, access, access == Access::Write) {
+                Ok(mapped) if each(mapped.physical, done..end) => done = end,
+                _ => return false,
+            }
+        }
+        true
+    }
+}
