@@ -1,0 +1,440 @@
+//! What fires when: gates a schedule on setup, resumes what was paused for a
+//! while, and at the end of `duration` heals all that faults have done.
+//!
+//! The engine applies nothing. It yields [`Firing`]s, and remembers which of
+//! their effects still stand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::kind::Fault;
+use super::schedule::FaultSchedule;
+
+/// How long the parts of a branch last, in virtual ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timing {
+    /// From setup: the time in which faults are applied.
+    pub duration_ns: u64,
+    /// After it, without faults.
+    pub quiet_ns: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            duration_ns: 10_000_000_000,
+            quiet_ns: 5_000_000_000,
+        }
+    }
+}
+
+/// Where a branch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Some server has not completed its setup.
+    Setup,
+    /// Faults are applied.
+    Faults,
+    /// All is healed.
+    Quiet,
+    /// The quiet period is over.
+    Over,
+}
+
+/// Why a fault fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// It stands in the schedule.
+    Schedule,
+    /// A body asked for it.
+    Body,
+    /// It undoes another: the end of a pause, or of all faults.
+    Recovery,
+}
+
+/// A fault to be applied now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Firing {
+    /// The instant on the cluster's timeline, in ns.
+    pub at_ns: u64,
+    /// What to apply.
+    pub fault: Fault,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// The effects that stand. What is absent is healthy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Standing {
+    network: bool,
+    latency: BTreeSet<usize>,
+    killed: BTreeSet<usize>,
+    /// Paused VMs and when each goes on by itself.
+    paused: BTreeMap<usize, Option<u64>>,
+    skewed: BTreeSet<usize>,
+    /// Net jump of each wall clock, in ns.
+    jumped: BTreeMap<usize, i64>,
+}
+
+/// The state machine that drives the faults of one branch. Plain data: a clone is a fork.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FaultEngine {
+    schedule: FaultSchedule,
+    next: usize,
+    timing: Timing,
+    servers: usize,
+    ready: BTreeSet<usize>,
+    start_ns: Option<u64>,
+    healed: bool,
+    standing: Standing,
+}
+
+impl FaultEngine {
+    /// An engine for a cluster whose first `servers` VMs must complete their setup.
+    pub fn new(schedule: FaultSchedule, timing: Timing, servers: usize) -> Self {
+        FaultEngine {
+            schedule,
+            next: 0,
+            timing,
+            servers,
+            ready: BTreeSet::new(),
+            start_ns: None,
+            healed: false,
+            standing: Standing::default(),
+        }
+    }
+
+    /// Server `vm` has completed its setup at cluster time `now`. True if it was the last:
+    /// `now` is then schedule time 0. Clients and repetitions change nothing.
+    pub fn setup_complete(&mut self, vm: usize, now: u64) -> bool {
+        if self.start_ns.is_some() || vm >= self.servers {
+            return false;
+        }
+        self.ready.insert(vm);
+        self.ready.len() == self.servers && self.force_setup_complete(now)
+    }
+
+    /// Begins now, whoever is ready. True unless it had begun.
+    pub fn force_setup_complete(&mut self, now: u64) -> bool {
+        let begins = self.start_ns.is_none();
+        self.start_ns.get_or_insert(now);
+        begins
+    }
+
+    /// The servers that have not completed their setup.
+    pub fn missing_setup(&self) -> Vec<usize> {
+        (0..self.servers)
+            .filter(|vm| self.start_ns.is_none() && !self.ready.contains(vm))
+            .collect()
+    }
+
+    /// Replaces what has not fired yet, as a fork with another schedule does. Faults of `schedule`
+    /// that lie before `now` are taken as fired.
+    pub fn reschedule(&mut self, schedule: FaultSchedule, now: u64) {
+        self.next = match self.start_ns {
+            Some(start) => schedule
+                .faults()
+                .iter()
+                .take_while(|f| start.saturating_add(f.at_ns) < now)
+                .count(),
+            None => 0,
+        };
+        self.schedule = schedule;
+    }
+
+    /// The schedule in force.
+    pub fn schedule(&self) -> &FaultSchedule {
+        &self.schedule
+    }
+
+    /// Cluster time of schedule time 0, once setup is complete.
+    pub fn start_ns(&self) -> Option<u64> {
+        self.start_ns
+    }
+
+    /// Cluster time at which all is healed, once setup is complete.
+    pub fn quiet_ns(&self) -> Option<u64> {
+        Some(self.start_ns?.saturating_add(self.timing.duration_ns))
+    }
+
+    /// Cluster time at which the branch ends at the latest, once setup is complete.
+    pub fn end_ns(&self) -> Option<u64> {
+        Some(self.quiet_ns()?.saturating_add(self.timing.quiet_ns))
+    }
+
+    /// Where the branch stands at cluster time `now`.
+    pub fn phase(&self, now: u64) -> Phase {
+        match (self.quiet_ns(), self.end_ns()) {
+            (Some(_), Some(end)) if now >= end => Phase::Over,
+            (Some(quiet), _) if now >= quiet => Phase::Quiet,
+            (Some(_), _) => Phase::Faults,
+            (None, _) => Phase::Setup,
+        }
+    }
+
+    /// Cluster time of the next firing, if any is to come. It may lie in the past when
+    /// setup was completed within a tick; it then fires at once.
+    pub fn next_ns(&self) -> Option<u64> {
+        let resume = self.standing.paused.values().flatten().min().copied();
+        let own = if self.healed { None } else { self.quiet_ns() };
+        let scheduled = self.scheduled().map(|(at, _)| at);
+        [resume, own, scheduled].into_iter().flatten().min()
+    }
+
+    /// The next fault of the schedule that will fire before all is healed.
+    fn scheduled(&self) -> Option<(u64, &Fault)> {
+        if self.healed {
+            return None;
+        }
+        let f = self.schedule.faults().get(self.next)?;
+        let at = self.start_ns?.saturating_add(f.at_ns);
+        (at < self.quiet_ns()?).then_some((at, &f.fault))
+    }
+
+    /// Whatever is due at or before cluster time `now`, in the order in which it is to be applied.
+    pub fn fire(&mut self, now: u64) -> Vec<Firing> {
+        let mut firings = Vec::new();
+        while let Some(at_ns) = self.next_ns().filter(|at| *at <= now) {
+            let resumed = self
+                .standing
+                .paused
+                .iter()
+                .find(|(_, t)| **t == Some(at_ns))
+                .map(|(vm, _)| *vm);
+            if let Some(target) = resumed {
+                self.push(
+                    &mut firings,
+                    at_ns,
+                    Fault::ProcessResume { target },
+                    Cause::Recovery,
+                );
+            } else if let Some((_, fault)) = self.scheduled().filter(|(at, _)| *at == at_ns) {
+                let fault = fault.clone();
+                self.next += 1;
+                self.push(&mut firings, at_ns, fault, Cause::Schedule);
+            } else {
+                self.healed = true;
+                for fault in self.recovery() {
+                    self.push(&mut firings, at_ns, fault, Cause::Recovery);
+                }
+            }
+        }
+        firings
+    }
+
+    /// A body asks for `fault` at cluster time `now`; the engine will heal it in the end,
+    /// unless that is over: then a body answers for what it does.
+    pub fn inject(&mut self, fault: Fault, now: u64) -> Firing {
+        self.note(&fault, now);
+        Firing {
+            at_ns: now,
+            fault,
+            cause: Cause::Body,
+        }
+    }
+
+    fn push(&mut self, firings: &mut Vec<Firing>, at_ns: u64, fault: Fault, cause: Cause) {
+        self.note(&fault, at_ns);
+        firings.push(Firing {
+            at_ns,
+            fault,
+            cause,
+        });
+    }
+
+    /// Remembers what stands after `fault`.
+    fn note(&mut self, fault: &Fault, now: u64) {
+        let s = &mut self.standing;
+        match *fault {
+            Fault::NetworkHeal => s.network = false,
+            Fault::NetworkLatency {
+                target,
+                latency_ns: 0,
+            } => {
+                s.latency.remove(&target);
+            }
+            Fault::NetworkLatency { target, .. } => {
+                s.latency.insert(target);
+            }
+            Fault::ProcessKill { target } => {
+                s.killed.insert(target);
+                s.paused.remove(&target);
+            }
+            Fault::ProcessRestart { target } => {
+                s.killed.remove(&target);
+                s.paused.remove(&target);
+            }
+            Fault::ProcessPause {
+                target,
+                duration_ns,
+            } => {
+                if !s.killed.contains(&target) {
+                    s.paused
+                        .insert(target, duration_ns.map(|d| now.saturating_add(d)));
+                }
+            }
+            Fault::ProcessResume { target } => {
+                s.paused.remove(&target);
+            }
+            Fault::ClockSkew { target, ppm: 0 } => {
+                s.skewed.remove(&target);
+            }
+            Fault::ClockSkew { target, .. } => {
+                s.skewed.insert(target);
+            }
+            Fault::ClockJump { target, offset_ns } => {
+                let sum = s.jumped.entry(target).or_insert(0);
+                *sum = sum.saturating_add(offset_ns);
+            }
+            Fault::NetworkPartition { .. }
+            | Fault::NetworkPartitionOneWay { .. }
+            | Fault::NetworkJitter { .. }
+            | Fault::PacketLoss { .. }
+            | Fault::PacketReorder { .. } => s.network = true,
+        }
+    }
+
+    /// The faults that undo whatever stands: network first, then clocks, then machines.
+    fn recovery(&self) -> Vec<Fault> {
+        let s = &self.standing;
+        let mut all = Vec::new();
+        all.extend(s.network.then_some(Fault::NetworkHeal));
+        all.extend(s.latency.iter().map(|&target| Fault::NetworkLatency {
+            target,
+            latency_ns: 0,
+        }));
+        all.extend(
+            s.skewed
+                .iter()
+                .map(|&target| Fault::ClockSkew { target, ppm: 0 }),
+        );
+        let jumped = s.jumped.iter().filter(|(_, sum)| **sum != 0);
+        all.extend(jumped.map(|(&target, sum)| Fault::ClockJump {
+            target,
+            offset_ns: sum.saturating_neg(),
+        }));
+        all.extend(
+            s.paused
+                .keys()
+                .map(|&target| Fault::ProcessResume { target }),
+        );
+        all.extend(
+            s.killed
+                .iter()
+                .map(|&target| Fault::ProcessRestart { target }),
+        );
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEC: u64 = 1_000_000_000;
+
+    fn engine(text: &str) -> FaultEngine {
+        FaultEngine::new(text.parse().unwrap(), Timing::default(), 2)
+    }
+
+    fn fired(firings: &[Firing]) -> Vec<String> {
+        firings
+            .iter()
+            .map(|f| format!("{} {} {:?}", f.at_ns / 1_000_000, f.fault, f.cause))
+            .collect()
+    }
+
+    #[test]
+    fn nothing_fires_before_the_last_server_is_ready() {
+        let mut e = engine("+1 s kill vm 1");
+        assert_eq!(e.fire(100 * SEC), []);
+        assert!(!e.setup_complete(0, 5 * SEC));
+        assert!(!e.setup_complete(0, 5 * SEC));
+        assert!(!e.setup_complete(2, 5 * SEC), "a client does not count");
+        assert_eq!(
+            (e.missing_setup(), e.phase(5 * SEC)),
+            (vec![1], Phase::Setup)
+        );
+        assert!(e.setup_complete(1, 6 * SEC));
+        assert!(e.missing_setup().is_empty());
+        assert_eq!(e.next_ns(), Some(7 * SEC));
+        assert_eq!(e.fire(7 * SEC - 1), []);
+        assert_eq!(fired(&e.fire(7 * SEC)), ["7000 kill vm 1 Schedule"]);
+        assert_eq!(
+            (e.phase(15 * SEC), e.phase(16 * SEC), e.phase(21 * SEC)),
+            (Phase::Faults, Phase::Quiet, Phase::Over)
+        );
+    }
+
+    #[test]
+    fn all_that_stands_is_healed_when_faults_end() {
+        let mut e = engine(
+            "+1 s partition {0} | {1}\n+1 s latency vm 0 of 9 ms\n+2 s skew vm 1 by 5 %\n+2 s wall-clock jump vm 0 by 3 s\n\
+             +3 s wall-clock jump vm 0 by 1 s\n+3 s pause vm 0\n+4 s kill vm 1\n+11 s kill vm 0",
+        );
+        assert!(e.force_setup_complete(0));
+        assert_eq!(e.fire(9 * SEC).len(), 7);
+        assert_eq!(
+            fired(&e.fire(30 * SEC)),
+            [
+                "10000 heal Recovery",
+                "10000 latency vm 0 of 0 ms Recovery",
+                "10000 clock skew vm 1 by 0 % Recovery",
+                "10000 wall-clock jump vm 0 by -4 s Recovery",
+                "10000 resume vm 0 Recovery",
+                "10000 restart vm 1 Recovery",
+            ]
+        );
+        assert_eq!(e.next_ns(), None);
+    }
+
+    #[test]
+    fn a_pause_ends_by_itself_unless_something_else_ended_it() {
+        let mut e =
+            engine("+1 s pause vm 0 for 500 ms\n+2 s pause vm 1 for 5 s\n+3 s restart vm 1");
+        e.force_setup_complete(0);
+        assert_eq!(
+            fired(&e.fire(9 * SEC)),
+            [
+                "1000 pause vm 0 for 500 ms Schedule",
+                "1500 resume vm 0 Recovery",
+                "2000 pause vm 1 for 5 s Schedule",
+                "3000 restart vm 1 Schedule"
+            ]
+        );
+        assert_eq!(e.fire(20 * SEC), []);
+    }
+
+    #[test]
+    fn how_time_is_cut_changes_nothing() {
+        let text = "+1 s pause vm 0 for 1 s\n+1.5 s kill vm 1\n+2 s restart vm 1\n+2 s partition {0} | {1}";
+        let mut whole = engine(text);
+        whole.force_setup_complete(7);
+        let mut cut = whole.clone();
+        let pieces: Vec<Firing> = (0..12_000)
+            .flat_map(|ms| cut.fire(ms * 1_000_000))
+            .collect();
+        assert_eq!(whole.fire(11_999 * 1_000_000), pieces);
+        assert_eq!(whole, cut);
+    }
+
+    #[test]
+    fn what_a_body_does_is_healed_too() {
+        let mut e = engine("");
+        e.force_setup_complete(0);
+        let f = e.inject(Fault::ProcessKill { target: 0 }, SEC);
+        assert_eq!(f.cause, Cause::Body);
+        assert_eq!(fired(&e.fire(10 * SEC)), ["10000 restart vm 0 Recovery"]);
+    }
+
+    #[test]
+    fn a_fork_goes_on_with_another_schedule() {
+        let mut e = engine("+1 s kill vm 0\n+5 s kill vm 1");
+        e.force_setup_complete(0);
+        e.fire(2 * SEC);
+        e.reschedule(
+            "+1 s kill vm 0\n+3 s restart vm 0".parse().unwrap(),
+            2 * SEC,
+        );
+        assert_eq!(fired(&e.fire(4 * SEC)), ["3000 restart vm 0 Schedule"]);
+    }
+}

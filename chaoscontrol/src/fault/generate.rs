@@ -1,0 +1,304 @@
+//! Random schedules: which faults a test allows, whom they may hit, and draws
+//! among them.
+
+use super::catalogue::{Param, Shape};
+use super::kind::{Fault, FaultKind, Parts, Target};
+use super::schedule::{FaultSchedule, ScheduledFault};
+use super::stream::Stream;
+
+/// What may be generated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generator {
+    /// The kinds a test allows.
+    pub kinds: Vec<FaultKind>,
+    /// VMs of the cluster.
+    pub vms: usize,
+    /// How many of them, the last ones, are clients.
+    pub clients: usize,
+    /// Whether faults other than the network's reach clients.
+    pub clients_too: bool,
+    /// Virtual ns from setup in which faults are applied.
+    pub duration_ns: u64,
+    /// The most faults a fresh schedule gets.
+    pub max_faults: usize,
+}
+
+impl Default for Generator {
+    /// Every kind, for three servers.
+    fn default() -> Self {
+        Generator {
+            kinds: FaultKind::all().collect(),
+            vms: 3,
+            clients: 0,
+            clients_too: false,
+            duration_ns: 10_000_000_000,
+            max_faults: 16,
+        }
+    }
+}
+
+/// Faults that undo others are useful only after them; and a kill that nobody
+/// undoes leaves little to see. One of `odds` out of four is followed by its undoing.
+const UNDOING: [(FaultKind, FaultKind, u64); 5] = [
+    (FaultKind::Kill, FaultKind::Restart, 3),
+    (FaultKind::Partition, FaultKind::Heal, 2),
+    (FaultKind::OneWayPartition, FaultKind::Heal, 2),
+    (FaultKind::Loss, FaultKind::Heal, 1),
+    (FaultKind::Pause, FaultKind::Resume, 1),
+];
+
+impl Generator {
+    /// A swarm mask: a random subset of the kinds, never empty unless `kinds` is. Leaving
+    /// kinds out lets the others show what they would otherwise hide from each other.
+    #[must_use]
+    pub fn swarm(&self, stream: &mut Stream) -> Generator {
+        let odds = 1 + stream.below(4);
+        let mut kinds: Vec<_> = self
+            .kinds
+            .iter()
+            .copied()
+            .filter(|_| stream.chance(odds, 4))
+            .collect();
+        if kinds.is_empty() {
+            kinds.extend(stream.pick(&self.kinds));
+        }
+        Generator {
+            kinds,
+            ..self.clone()
+        }
+    }
+
+    /// A fresh schedule.
+    pub fn generate(&self, stream: &mut Stream) -> FaultSchedule {
+        // Few faults are likelier than many: small schedules are easier to understand.
+        let most = 1 + stream.below(self.max_faults.max(1) as u64);
+        let count = 1 + stream.below(most) as usize;
+        let mut faults = Vec::new();
+        while faults.len() < count {
+            let before = faults.len();
+            let Some(first) = self.fault(stream) else {
+                break;
+            };
+            let undoing = self.undoing(&first, stream);
+            faults.push(first);
+            faults.extend(undoing);
+            debug_assert!(faults.len() > before);
+        }
+        faults.truncate(self.max_faults.max(1));
+        FaultSchedule::new(faults)
+    }
+
+    /// One random fault at a random time; `None` if no kind fits the cluster.
+    pub fn fault(&self, stream: &mut Stream) -> Option<ScheduledFault> {
+        let fitting: Vec<_> = self
+            .kinds
+            .iter()
+            .copied()
+            .filter(|k| !self.targets(*k).is_empty())
+            .collect();
+        let kind = *stream.pick(&fitting)?;
+        let target = self.target(kind, stream)?;
+        let amount = kind.info().param.map(|p| draw(&p, stream));
+        let fault = Parts {
+            kind,
+            target,
+            amount,
+        }
+        .build()?;
+        Some(ScheduledFault {
+            at_ns: self.time(stream),
+            fault,
+        })
+    }
+
+    /// A random instant, rounded to a tick of 1 ms.
+    pub fn time(&self, stream: &mut Stream) -> u64 {
+        stream.below(self.duration_ns / 1_000_000) * 1_000_000
+    }
+
+    /// The same fault with another target or amount.
+    pub fn vary(&self, fault: &Fault, stream: &mut Stream) -> Option<Fault> {
+        let mut parts = fault.parts();
+        match parts.kind.info().param {
+            Some(p) if stream.chance(1, 2) => parts.amount = Some(draw(&p, stream)),
+            _ => parts.target = self.target(parts.kind, stream)?,
+        }
+        parts.build()
+    }
+
+    /// The VMs that a kind may name: as one side of a partition needs another, none for a lone VM.
+    fn targets(&self, kind: FaultKind) -> Vec<usize> {
+        let info = kind.info();
+        let all = info.network || self.clients_too;
+        let count = if all {
+            self.vms
+        } else {
+            self.vms.saturating_sub(self.clients)
+        };
+        match info.shape {
+            Shape::Sides(_) if count < 2 => Vec::new(),
+            _ => (0..count).collect(),
+        }
+    }
+
+    fn target(&self, kind: FaultKind, stream: &mut Stream) -> Option<Target> {
+        let vms = self.targets(kind);
+        Some(match kind.info().shape {
+            Shape::All => Target::All,
+            Shape::Vm => Target::Vm(*stream.pick(&vms)?),
+            Shape::Sides(_) => {
+                // Everyone takes a side; two VMs are drawn first so that neither stays empty.
+                let first = stream.index(vms.len());
+                let second = (first + 1 + stream.index(vms.len() - 1)) % vms.len();
+                let left = |i: usize, s: &mut Stream| i == first || (i != second && s.chance(1, 2));
+                let (a, b): (Vec<_>, Vec<_>) = vms.into_iter().partition(|&i| left(i, stream));
+                Target::Sides(a, b)
+            }
+        })
+    }
+
+    /// What undoes `fault` somewhat later, sometimes.
+    fn undoing(&self, fault: &ScheduledFault, stream: &mut Stream) -> Option<ScheduledFault> {
+        let parts = fault.fault.parts();
+        let (_, kind, odds) = UNDOING.iter().find(|(done, ..)| *done == parts.kind)?;
+        if !self.kinds.contains(kind) || !stream.chance(*odds, 4) {
+            return None;
+        }
+        let target = if kind.info().shape == Shape::All {
+            Target::All
+        } else {
+            parts.target
+        };
+        let later = 50_000_000 + stream.below(3_000) * 1_000_000;
+        let at_ns = fault.at_ns.saturating_add(later);
+        let fault = Parts {
+            kind: *kind,
+            target,
+            amount: None,
+        }
+        .build()?;
+        (at_ns < self.duration_ns).then_some(ScheduledFault { at_ns, fault })
+    }
+}
+
+/// An amount of usual size, small ones as likely as great ones, with at most two digits.
+fn draw(p: &Param, stream: &mut Stream) -> i64 {
+    let (low, high) = p.usual;
+    let octaves = (high / low).max(1).ilog2();
+    let base = low << stream.below(u64::from(octaves) + 1);
+    let size = stream
+        .range(base, base.saturating_mul(2).min(high).max(base))
+        .clamp(low, high);
+    let ten = 10i64.pow(size.max(1).ilog10().saturating_sub(1));
+    let round = (size / ten * ten).max(p.min);
+    if p.min < 0 && stream.chance(1, 2) {
+        -round
+    } else {
+        round
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn many(g: &Generator) -> Vec<ScheduledFault> {
+        (0..800)
+            .flat_map(|i| {
+                g.generate(&mut Stream::new(i, "generate", &[]))
+                    .into_faults()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_schedule_fits_its_cluster() {
+        for vms in 1..6 {
+            let g = Generator {
+                vms,
+                clients: vms / 3,
+                ..Generator::default()
+            };
+            for seed in 0..300 {
+                let schedule = g.generate(&mut Stream::new(seed, "fits", &[]));
+                assert!(!schedule.is_empty() && schedule.len() <= g.max_faults);
+                schedule.check(vms, g.duration_ns).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn clients_are_hit_by_the_network_only() {
+        let g = Generator {
+            vms: 4,
+            clients: 1,
+            ..Generator::default()
+        };
+        let hits = |network| {
+            let hit = move |f: &ScheduledFault| f.fault.kind().info().network == network;
+            many(&g)
+                .iter()
+                .filter(|f| hit(f))
+                .flat_map(|f| f.fault.vms())
+                .collect::<BTreeSet<_>>()
+        };
+        assert_eq!(hits(true), (0..4).collect());
+        assert_eq!(hits(false), (0..3).collect());
+        let all = Generator {
+            clients_too: true,
+            ..g.clone()
+        };
+        assert!(
+            many(&all)
+                .iter()
+                .any(|f| f.fault == Fault::ProcessKill { target: 3 })
+        );
+    }
+
+    #[test]
+    fn every_kind_is_drawn_often_and_only_the_allowed_ones() {
+        let g = Generator::default();
+        let all = many(&g);
+        for kind in FaultKind::all() {
+            assert!(
+                all.iter().filter(|f| f.fault.kind() == kind).count() > 100,
+                "{kind}"
+            );
+        }
+        let few = Generator {
+            kinds: vec![FaultKind::Kill, FaultKind::Skew],
+            ..g
+        };
+        assert!(
+            many(&few)
+                .iter()
+                .all(|f| few.kinds.contains(&f.fault.kind()))
+        );
+        let none = Generator {
+            kinds: vec![],
+            ..Generator::default()
+        };
+        assert!(none.generate(&mut Stream::new(0, "none", &[])).is_empty());
+    }
+
+    #[test]
+    fn swarm_masks_leave_kinds_out() {
+        let g = Generator::default();
+        let sizes: BTreeSet<_> = (0..100)
+            .map(|i| g.swarm(&mut Stream::new(i, "swarm", &[])).kinds.len())
+            .collect();
+        assert!(sizes.contains(&g.kinds.len()) && sizes.len() > 5 && !sizes.contains(&0));
+    }
+
+    #[test]
+    fn amounts_are_round_and_usual() {
+        let mut s = Stream::new(5, "draw", &[]);
+        for p in FaultKind::all().filter_map(|k| k.info().param) {
+            for _ in 0..500 {
+                let a = draw(&p, &mut s);
+                assert!((p.usual.0..=p.usual.1).contains(&a.abs()), "{a} {p:?}");
+            }
+        }
+    }
+}
