@@ -13,6 +13,5 @@ pub mod platform;
 pub mod pm_timer;
 pub mod rtc;
 pub mod serial;
-pub mod virtio;
 
 pub use platform::Platform;
