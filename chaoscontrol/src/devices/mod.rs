@@ -13,5 +13,6 @@ pub mod platform;
 pub mod pm_timer;
 pub mod rtc;
 pub mod serial;
+pub mod virtio;
 
 pub use platform::Platform;

@@ -9,29 +9,75 @@ use super::pit::Pit;
 use super::pm_timer;
 use super::rtc::Rtc;
 use super::serial::{self, Serial};
+use super::virtio::console::Console;
+use super::virtio::mmio::{VirtioMmio, WINDOW};
+use super::virtio::net::Net;
+use super::virtio::rng::EntropyDevice;
+use crate::cpu::ram::GuestMemory;
+
+/// Guest-physical address of the first virtio-mmio window; window i is [`WINDOW`] * i above.
+pub const VIRTIO_BASE: u64 = 0xD000_0000;
+/// Window of the network card.
+pub const NET_SLOT: u64 = 1;
+/// Window of the entropy device.
+pub const RNG_SLOT: u64 = 2;
+/// Window of the console.
+pub const CONSOLE_SLOT: u64 = 3;
+
+const TIMER_IRQ: u8 = 0;
+const SERIAL_IRQ: u8 = 4;
+/// Interrupt of the network card.
+pub const NET_IRQ: u8 = 6;
+/// Interrupt of the entropy device.
+pub const RNG_IRQ: u8 = 7;
+const RTC_IRQ: u8 = 8;
+/// Interrupt of the console.
+pub const CONSOLE_IRQ: u8 = 9;
+
+const RECEIVE_QUEUE: usize = 0;
 
 /// What a platform is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PlatformConfig {
     /// The date of local time 0, in seconds since 1970.
     pub epoch: u64,
+    /// The network card's address.
+    pub mac: [u8; 6],
+    /// The key of the entropy device's stream.
+    pub entropy: [u8; 32],
 }
 
 /// All devices of a machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Platform {
     pic: Pic,
     pit: Pit,
     rtc: Rtc,
     serial: Serial,
+    net: VirtioMmio<Net>,
+    rng: VirtioMmio<EntropyDevice>,
+    console: VirtioMmio<Console>,
 }
 
 impl Platform {
     /// The devices as after power-on.
     pub fn new(config: &PlatformConfig) -> Platform {
+        let mut pic = Pic::default();
+        // Virtio interrupts last until the driver acknowledges them: level-triggered,
+        // as firmware sets a PC up, so that none is lost when two causes overlap.
+        for irq in [NET_IRQ, RNG_IRQ, CONSOLE_IRQ] {
+            let port = 0x4D0 + u16::from(irq / 8);
+            let others = pic.read(port);
+            pic.write(port, others | 1 << (irq % 8));
+        }
         Platform {
+            pic,
+            pit: Pit::default(),
             rtc: Rtc::new(config.epoch),
-            ..Platform::default()
+            serial: Serial::default(),
+            net: VirtioMmio::new(Net::new(config.mac)),
+            rng: VirtioMmio::new(EntropyDevice::new(config.entropy)),
+            console: VirtioMmio::new(Console::default()),
         }
     }
 
@@ -52,6 +98,39 @@ impl Platform {
             self.write_byte(port.wrapping_add(i), (value >> (8 * i)) as u8, now);
         }
         self.wire(now);
+    }
+
+    /// A load of `size` bytes (1, 2, 4 or 8) from outside of RAM. Where there is no device, all bits are ones.
+    pub fn mmio_read(&mut self, address: u64, size: u8, now: u64) -> u64 {
+        self.advance(now);
+        let value = match Self::window(address) {
+            Some((NET_SLOT, offset)) => self.net.read(offset, size),
+            Some((RNG_SLOT, offset)) => self.rng.read(offset, size),
+            Some((CONSOLE_SLOT, offset)) => self.console.read(offset, size),
+            _ => u64::MAX,
+        };
+        match size {
+            1..=7 => value & ((1 << (8 * size)) - 1),
+            _ => value,
+        }
+    }
+
+    /// A store of `size` bytes (1, 2, 4 or 8) to outside of RAM. Where there is no device, it is ignored.
+    pub fn mmio_write(&mut self, address: u64, size: u8, value: u64, now: u64, mem: &GuestMemory) {
+        self.advance(now);
+        match Self::window(address) {
+            Some((NET_SLOT, offset)) => self.net.write(offset, size, value, mem),
+            Some((RNG_SLOT, offset)) => self.rng.write(offset, size, value, mem),
+            Some((CONSOLE_SLOT, offset)) => self.console.write(offset, size, value, mem),
+            _ => {}
+        }
+        self.wire(now);
+    }
+
+    /// The virtio slot of an address and the offset in its window.
+    fn window(address: u64) -> Option<(u64, u64)> {
+        let offset = address.checked_sub(VIRTIO_BASE)?;
+        Some((offset / WINDOW, offset % WINDOW))
     }
 
     fn read_byte(&mut self, port: u16, now: u64) -> u8 {
@@ -80,15 +159,18 @@ impl Platform {
     /// Brings all devices to `now`.
     pub fn advance(&mut self, now: u64) {
         if self.pit.advance(now) {
-            self.pic.pulse(0);
+            self.pic.pulse(TIMER_IRQ);
         }
         self.wire(now);
     }
 
     /// Puts the devices' interrupt levels on the controller's inputs.
     fn wire(&mut self, now: u64) {
-        self.pic.set_line(4, self.serial.irq());
-        self.pic.set_line(8, self.rtc.irq(now));
+        self.pic.set_line(SERIAL_IRQ, self.serial.irq());
+        self.pic.set_line(NET_IRQ, self.net.irq());
+        self.pic.set_line(RNG_IRQ, self.rng.irq());
+        self.pic.set_line(RTC_IRQ, self.rtc.irq(now));
+        self.pic.set_line(CONSOLE_IRQ, self.console.irq());
     }
 
     /// The next local ns after `now`, to which the devices were advanced, at which one
@@ -116,10 +198,45 @@ impl Platform {
     pub fn take_serial_output(&mut self) -> Vec<u8> {
         self.serial.take_output()
     }
+
+    /// Takes the frames that the guest sent since the last call, in order.
+    pub fn take_frames(&mut self) -> Vec<Vec<u8>> {
+        self.net.device_mut().take_frames()
+    }
+
+    /// A frame arrives at `now`; `false` when the card had no room for it.
+    pub fn receive_frame(&mut self, frame: &[u8], now: u64, mem: &GuestMemory) -> bool {
+        self.advance(now);
+        let taken = self.net.device_mut().receive(frame);
+        self.net.serve(RECEIVE_QUEUE, mem);
+        self.wire(now);
+        taken
+    }
+
+    /// Bytes for the guest's console arrive at `now`; `false` when there was no room, and none were taken.
+    pub fn console_input(&mut self, bytes: &[u8], now: u64, mem: &GuestMemory) -> bool {
+        self.advance(now);
+        let taken = self.console.device_mut().input(bytes);
+        self.console.serve(RECEIVE_QUEUE, mem);
+        self.wire(now);
+        taken
+    }
+
+    /// Takes what the guest wrote to its console since the last call.
+    pub fn take_console_output(&mut self) -> Vec<u8> {
+        self.console.device_mut().take_output()
+    }
+
+    /// Lets the entropy device go on with the stream of another key.
+    pub fn reseed(&mut self, key: [u8; 32]) {
+        self.rng.device_mut().reseed(key);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use vm_memory::{Bytes, GuestAddress};
+
     use super::*;
 
     #[test]
@@ -127,6 +244,51 @@ mod tests {
         let mut platform = Platform::new(&PlatformConfig::default());
         assert_eq!(platform.port_read(0x608, 4, 1_000_000_000), 3_579_545);
         assert_eq!(platform.port_read(0xFFFF, 4, 0), 0xFF | 0xFFFF_FF00);
+    }
+
+    #[test]
+    fn a_frame_interrupts_by_level() {
+        let mem = crate::cpu::Ram::new(0x1_0000).unwrap();
+        let mem = mem.guest_memory();
+        let mut platform = Platform::new(&PlatformConfig::default());
+        assert_eq!(platform.port_read(0x4D0, 2, 0), 0x02C0);
+        let base = VIRTIO_BASE + NET_SLOT * WINDOW;
+        assert_eq!(platform.mmio_read(base, 4, 0), 0x7472_6976);
+        assert_eq!(platform.mmio_read(base - WINDOW, 4, 0), 0xFFFF_FFFF);
+        // The ring at 0x1000 holds one writable buffer of 64 bytes at 0x4000.
+        let ram = |address, bytes: &[u8]| mem.write_slice(bytes, GuestAddress(address)).unwrap();
+        ram(
+            0x1000,
+            &[0, 0x40, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 2, 0, 0, 0],
+        );
+        ram(0x2002, &[1, 0]);
+        for (register, value) in [
+            (0x070, 3),
+            (0x024, 1),
+            (0x020, 1),
+            (0x070, 11),
+            (0x038, 4),
+            (0x080, 0x1000),
+            (0x090, 0x2000),
+            (0x0A0, 0x3000),
+            (0x044, 1),
+            (0x070, 15),
+        ] {
+            platform.mmio_write(base + register, 4, value, 0, mem);
+        }
+        for (port, value) in [(0x20, 0x11), (0x21, 0x30), (0x21, 4), (0x21, 1), (0x21, 0)] {
+            platform.port_write(port, 1, value, 0);
+        }
+        assert!(platform.receive_frame(b"frame", 5, mem));
+        assert!(platform.pending_interrupt());
+        assert_eq!(platform.acknowledge(), 0x36);
+        platform.port_write(0x20, 1, 0x20, 6);
+        assert!(
+            platform.pending_interrupt(),
+            "not acknowledged in the device"
+        );
+        platform.mmio_write(base + 0x064, 4, 1, 7, mem);
+        assert!(!platform.pending_interrupt());
     }
 
     #[test]

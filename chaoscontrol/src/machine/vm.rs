@@ -148,6 +148,8 @@ impl DeterministicVm {
             clock: Clock::new(config.instruction_ns),
             platform: Platform::new(&PlatformConfig {
                 epoch: config.epoch,
+                mac: [2, 0, 0, 0, 0, 0],
+                entropy,
             }),
             advanced: 0,
             sdk: Sdk::new(&entropy),

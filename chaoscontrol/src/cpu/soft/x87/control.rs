@@ -3,6 +3,7 @@
 use iced_x86::{Code, Instruction};
 
 use super::super::core::Core;
+use super::super::mem::Blocked;
 use super::super::op::{Flow, Handler, Op};
 use super::registers::{BUSY, ES, EXCEPTIONS};
 use super::{CR0_MP, CR0_NE, CR0_TS, MF, NM, access, blocked, unavailable};
@@ -10,7 +11,7 @@ use super::{CR0_MP, CR0_NE, CR0_TS, MF, NM, access, blocked, unavailable};
 /// Stack fault, the flag beside the six exceptions.
 const SF: u16 = 1 << 6;
 
-pub(super) fn lower(i: &Instruction, _op: &mut Op) -> Option<Handler> {
+pub(super) fn lower(i: &Instruction) -> Option<Handler> {
     Some(match i.code() {
         Code::Wait => wait,
         Code::Fninit => fninit,

@@ -14,11 +14,18 @@
 use iced_x86::{Instruction, OpKind};
 
 use super::core::Core;
+use super::mem::Blocked;
 use super::op::{Flow, Handler, Op};
+use super::state::{BLOCK, Fpu};
 
+mod arithmetic;
+mod compare;
 mod control;
+mod host;
+mod load_store;
 mod registers;
 mod save;
+mod stack;
 
 /// CR0.MP: WAIT heeds CR0.TS.
 const CR0_MP: u64 = 1 << 1;
@@ -35,7 +42,14 @@ const MF: u8 = 16;
 
 /// Picks the handler of `i` and fills in `op`; `None` if this family does not have it.
 pub fn lower(i: &Instruction, op: &mut Op) -> Option<Handler> {
-    let handler = control::lower(i, op).or_else(|| save::lower(i, op))?;
+    // Whoever does not know the instruction may have scribbled on the draft.
+    let mut draft = *op;
+    let handler = control::lower(i)
+        .or_else(|| save::lower(i))
+        .or_else(|| load_store::lower(i, &mut draft))
+        .or_else(|| arithmetic::lower(i, &mut draft))
+        .or_else(|| compare::lower(i, &mut draft))?;
+    *op = draft;
     if (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) {
         op.set_memory(i);
     }
@@ -47,7 +61,7 @@ macro_rules! access {
     ($access:expr) => {
         match $access {
             Ok(value) => value,
-            Err(super::super::mem::Blocked) => return super::super::op::Flow::Trap,
+            Err(Blocked) => return Flow::Trap,
         }
     };
 }
@@ -66,4 +80,114 @@ fn blocked(core: &mut Core) -> Option<Flow> {
     unavailable(core).or_else(|| {
         (core.s.fpu.pending() && core.s.cr0 & CR0_NE != 0).then(|| core.raise(MF, None))
     })
+}
+
+/// A [`Handler`] that runs one of the frames below with a closure.
+macro_rules! handler {
+    ($frame:expr, $action:expr) => {{
+        fn run(core: &mut Core, op: &Op) -> Flow {
+            $frame(core, op, $action)
+        }
+        run as Handler
+    }};
+}
+use handler;
+
+/// An operand in memory.
+trait Operand {
+    /// Loads it.
+    fn load(core: &mut Core, address: u64) -> Result<u128, Blocked>;
+    /// Stores the low bits of `value`.
+    fn store(core: &mut Core, address: u64, value: u128) -> Result<(), Blocked>;
+}
+
+macro_rules! word_operand {
+    ($($word:ty)*) => {$(
+        impl Operand for $word {
+            fn load(core: &mut Core, address: u64) -> Result<u128, Blocked> {
+                core.load::<$word>(address).map(u128::from)
+            }
+            fn store(core: &mut Core, address: u64, value: u128) -> Result<(), Blocked> {
+                core.store(address, value as $word)
+            }
+        }
+    )*};
+}
+word_operand!(u16 u32 u64);
+
+/// An operand of ten bytes.
+struct Tbyte;
+
+impl Operand for Tbyte {
+    fn load(core: &mut Core, address: u64) -> Result<u128, Blocked> {
+        let mut bytes = [0; 16];
+        core.load_bytes(address, &mut bytes[..10])?;
+        Ok(u128::from_le_bytes(bytes))
+    }
+    fn store(core: &mut Core, address: u64, value: u128) -> Result<(), Blocked> {
+        core.store_bytes(address, &value.to_le_bytes()[..10])
+    }
+}
+
+/// Frame of an instruction that stays within the x87.
+#[inline(always)]
+fn register(core: &mut Core, op: &Op, action: impl Fn(&mut Fpu, &Op)) -> Flow {
+    if let Some(trap) = blocked(core) {
+        return trap;
+    }
+    action(&mut core.s.fpu, op);
+    record(core, op, None);
+    Flow::Next
+}
+
+/// Frame of an instruction with a source in memory.
+#[inline(always)]
+fn source<T: Operand>(core: &mut Core, op: &Op, action: impl Fn(&mut Fpu, &Op, u128)) -> Flow {
+    if let Some(trap) = blocked(core) {
+        return trap;
+    }
+    let address = op.address(core);
+    let value = access!(T::load(core, address));
+    action(&mut core.s.fpu, op, value);
+    record(core, op, Some(address));
+    Flow::Next
+}
+
+/// Frame of an instruction that stores what `action` gives, and changes the x87 only once that is done.
+#[inline(always)]
+fn target<T: Operand>(
+    core: &mut Core,
+    op: &Op,
+    action: impl Fn(&mut Fpu, &Op) -> Option<u128>,
+) -> Flow {
+    if let Some(trap) = blocked(core) {
+        return trap;
+    }
+    let address = op.address(core);
+    let mut fpu = core.s.fpu.clone();
+    if let Some(value) = action(&mut fpu, op) {
+        access!(T::store(core, address, value));
+    }
+    core.s.fpu = fpu;
+    record(core, op, Some(address));
+    Flow::Next
+}
+
+/// Notes where the instruction and its operand are, and its opcode if it left an unmasked exception.
+fn record(core: &mut Core, op: &Op, data: Option<u64>) {
+    let ip = core.s.gpr[BLOCK as usize].wrapping_add(op.off as u64);
+    core.s.fpu.ip = ip;
+    if let Some(address) = data {
+        core.s.fpu.dp = address;
+    }
+    if core.s.fpu.pending() {
+        let mut bytes = [0; 16];
+        let length = op.len.min(15) as usize;
+        if core.load_bytes(ip, &mut bytes[..length]).is_ok() {
+            // No prefix looks like an escape opcode.
+            if let Some(at) = bytes.iter().position(|b| b & 0xF8 == 0xD8) {
+                core.s.fpu.opcode = (bytes[at] as u16 & 7) << 8 | bytes[at + 1] as u16;
+            }
+        }
+    }
 }

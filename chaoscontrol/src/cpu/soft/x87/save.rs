@@ -4,6 +4,7 @@
 use iced_x86::{Code, Instruction};
 
 use super::super::core::Core;
+use super::super::mem::Blocked;
 use super::super::op::{Flow, Handler, Op};
 use super::super::state::{CpuState, Fpu};
 use super::registers::EXCEPTIONS;
@@ -16,7 +17,7 @@ const MXCSR_MASK: u32 = 0xFFFF;
 /// General protection.
 const GP: u8 = 13;
 
-pub(super) fn lower(i: &Instruction, _op: &mut Op) -> Option<Handler> {
+pub(super) fn lower(i: &Instruction) -> Option<Handler> {
     Some(match i.code() {
         Code::Fxsave_m512byte => fxsave::<false>,
         Code::Fxsave64_m512byte => fxsave::<true>,
@@ -130,7 +131,7 @@ fn field(image: &[u8], at: usize, length: usize) -> u128 {
 }
 
 /// What FXSAVE writes; `wide` for FXSAVE64, whose instruction and data pointers have 64 bits.
-fn fxsave_image(s: &CpuState, wide: bool) -> [u8; FXSAVE] {
+pub(super) fn fxsave_image(s: &CpuState, wide: bool) -> [u8; FXSAVE] {
     let fpu = &s.fpu;
     let mut image = [0; FXSAVE];
     let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
@@ -154,7 +155,7 @@ fn fxsave_image(s: &CpuState, wide: bool) -> [u8; FXSAVE] {
 }
 
 /// What FXRSTOR does with an image; false, and nothing done, if it sets reserved bits of MXCSR.
-fn fxrstor_image(s: &mut CpuState, image: &[u8; FXSAVE], wide: bool) -> bool {
+pub(super) fn fxrstor_image(s: &mut CpuState, image: &[u8; FXSAVE], wide: bool) -> bool {
     let mxcsr = field(image, 24, 4) as u32;
     if mxcsr & !MXCSR_MASK != 0 {
         return false;

@@ -1,0 +1,133 @@
+//! The verbs that need no test.
+
+use std::fs;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chaoscontrol::image::{KernelRequest, cache, kernel};
+use chaoscontrol::machine::{DeterministicVm, OutputKind, VmConfig};
+
+fn say(line: &str) {
+    eprintln!("chaoscontrol: {line}");
+}
+
+/// `--name VALUE` out of `arguments`.
+fn option<'a>(arguments: &'a [String], name: &str) -> Result<Option<&'a str>, String> {
+    match arguments.iter().position(|a| a == name) {
+        None => Ok(None),
+        Some(at) => arguments
+            .get(at + 1)
+            .map(|value| Some(value.as_str()))
+            .ok_or_else(|| format!("{name} wants a value")),
+    }
+}
+
+/// `cargo chaos kernel`.
+pub fn kernel(arguments: &[String]) -> Result<ExitCode, String> {
+    let image = match option(arguments, "--import")? {
+        Some(file) => kernel::import(file.as_ref()),
+        None => kernel::locate(&KernelRequest::default(), &say),
+    }
+    .map_err(|e| e.to_string())?;
+    if let Some(file) = option(arguments, "--export")? {
+        fs::write(file, &image.bytes).map_err(|e| format!("{file} cannot be written: {e}"))?;
+    }
+    println!("{} (hash {:032x})", image.path.display(), image.hash);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo chaos doctor`.
+pub fn doctor(_arguments: &[String]) -> Result<ExitCode, String> {
+    let mut fit = true;
+    let mut row = |good: bool, what: &str, then: &str| {
+        fit &= good;
+        println!(
+            "{} {what}{}",
+            if good { "ok  " } else { "FAIL" },
+            if good { "" } else { then }
+        );
+    };
+    row(
+        cfg!(all(target_arch = "x86_64", target_os = "linux")),
+        "host is x86-64 Linux",
+        ": chaos tests run only there",
+    );
+    row(
+        chaoscontrol::optimized(),
+        "the library is optimized",
+        ": add [profile.dev.package.chaoscontrol] opt-level = 3 to Cargo.toml",
+    );
+    let folder = cache::folder();
+    let usable = fs::create_dir_all(&folder).is_ok();
+    row(
+        usable,
+        &format!("cache folder {}", folder.display()),
+        ": it cannot be made; set CHAOS_CACHE",
+    );
+    match kernel::cached() {
+        Ok(Some(image)) => row(true, &format!("guest kernel {}", image.path.display()), ""),
+        Ok(None) => row(
+            true,
+            "no guest kernel is cached yet: the first test builds it (about 4 minutes)",
+            "",
+        ),
+        Err(error) => row(false, &format!("guest kernel: {error}"), ""),
+    }
+    for tool in ["gcc", "apt-get", "dpkg-deb", "tar"] {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
+        let then = ": needed to build the guest kernel; or set CHAOS_KERNEL to a vmlinux";
+        row(found, &format!("{tool} is on PATH"), then);
+    }
+    Ok(ExitCode::from(u8::from(!fit)))
+}
+
+/// `cargo chaos boot`.
+pub fn boot(arguments: &[String]) -> Result<ExitCode, String> {
+    let read = |file: &str| fs::read(file).map_err(|e| format!("{file} cannot be read: {e}"));
+    let kernel: Arc<[u8]> = match option(arguments, "--kernel")? {
+        Some(file) => read(file)?.into(),
+        None => {
+            kernel::locate(&KernelRequest::default(), &say)
+                .map_err(|e| e.to_string())?
+                .bytes
+        }
+    };
+    let initrd = option(arguments, "--initrd")?
+        .map(read)
+        .transpose()?
+        .unwrap_or_default();
+    let number = |name: &str, default: u64| match option(arguments, name)? {
+        None => Ok(default),
+        Some(text) => text
+            .trim_end_matches('M')
+            .parse()
+            .map_err(|_| format!("{name} is `{text}`, no number")),
+    };
+    let config = VmConfig {
+        kernel,
+        initrd: initrd.into(),
+        memory_size: number("--memory", 128)? << 20,
+        cmdline: "loglevel=7".into(),
+        ..VmConfig::default()
+    };
+    let mut vm = DeterministicVm::new(config).map_err(|e| e.to_string())?;
+    let end = number("--seconds", 10)? * 1_000_000_000;
+    while vm.time() < end && vm.off().is_none() {
+        vm.run_until((vm.time() + 1_000_000).min(end));
+        for output in vm.take_outputs() {
+            if let OutputKind::Serial(line) = output.kind {
+                println!("{}", String::from_utf8_lossy(&line));
+            }
+        }
+    }
+    let why = vm
+        .off()
+        .map_or_else(|| "still runs".to_owned(), |off| format!("is off: {off:?}"));
+    eprintln!(
+        "the machine {why} at +{:.3} s, after {} instructions",
+        vm.time() as f64 / 1e9,
+        vm.retired()
+    );
+    Ok(ExitCode::SUCCESS)
+}

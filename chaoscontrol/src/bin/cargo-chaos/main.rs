@@ -1,0 +1,103 @@
+//! `cargo chaos`: verbs that concern a test build the user's own test target and hand
+//! the verb on to it, so that the engine is always the version that the user's lock file
+//! names; the others are answered here.
+
+mod local;
+mod target;
+
+use std::env;
+use std::process::ExitCode;
+
+use target::Target;
+
+/// A verb, who answers it, and one sentence for the help.
+struct Verb {
+    name: &'static str,
+    usage: &'static str,
+    help: &'static str,
+    answer: Answer,
+}
+
+enum Answer {
+    Here(fn(&[String]) -> Result<ExitCode, String>),
+    Test,
+}
+
+static VERBS: [Verb; 5] = [
+    Verb {
+        name: "doctor",
+        usage: "",
+        help: "Says whether this machine can run chaos tests, and what to do where it cannot.",
+        answer: Answer::Here(local::doctor),
+    },
+    Verb {
+        name: "kernel",
+        usage: "[--export FILE | --import FILE]",
+        help: "Prints the path of the guest kernel, building it if need be, or copies it out of or into the cache.",
+        answer: Answer::Here(local::kernel),
+    },
+    Verb {
+        name: "boot",
+        usage: "[--kernel FILE] [--initrd FILE] [--memory SIZE] [--seconds N]",
+        help: "Boots one machine and prints what its serial port says.",
+        answer: Answer::Here(local::boot),
+    },
+    Verb {
+        name: "verify",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--runs N] [--seed N] [--corrupt]",
+        help: "Runs one branch of a test several times under different circumstances and compares state hashes.",
+        answer: Answer::Test,
+    },
+    Verb {
+        name: "bench",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--json]",
+        help: "Measures boot, instructions, restores and branches a minute on this machine.",
+        answer: Answer::Test,
+    },
+];
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<String> = env::args().skip(1).collect();
+    // Cargo hands its subcommand's name on.
+    if arguments.first().is_some_and(|a| a == "chaos") {
+        arguments.remove(0);
+    }
+    let Some(name) = arguments.first().cloned() else {
+        print!("{}", help());
+        return ExitCode::from(2);
+    };
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        print!("{}", help());
+        return ExitCode::SUCCESS;
+    }
+    let rest = &arguments[1..];
+    let result = match VERBS.iter().find(|verb| verb.name == name) {
+        None => Err(format!("there is no verb `{name}`\n\n{}", help())),
+        Some(verb) if rest.iter().any(|a| a == "--help" || a == "-h") => {
+            println!("cargo chaos {} {}\n\n{}", verb.name, verb.usage, verb.help);
+            return ExitCode::SUCCESS;
+        }
+        Some(Verb {
+            answer: Answer::Here(answer),
+            ..
+        }) => answer(rest),
+        Some(Verb { name, .. }) => Target::parse(rest).and_then(|target| target.run(name)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn help() -> String {
+    let mut text = String::from(
+        "Deterministic simulation testing on real Linux VMs.\n\nUsage: cargo chaos <verb>\n\n",
+    );
+    for verb in &VERBS {
+        text.push_str(&format!(
+            "  {:<8} {}\n           {}\n",
+            verb.name, verb.usage, verb.help
+        ));
+    }
+    text
+}

@@ -1,0 +1,142 @@
+//! The test target that a verb concerns: found, built, and called.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+/// A verb's command line, taken apart.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    package: Option<String>,
+    test: Option<String>,
+    release: bool,
+    rest: Vec<String>,
+}
+
+/// In this project's own workspace, verbs without a package mean its example.
+const DEFAULT_PACKAGE: &str = "lock-service";
+
+impl Target {
+    /// Takes `-p`, `--test` and `--release` out of `arguments`; the rest is the verb's.
+    pub fn parse(arguments: &[String]) -> Result<Target, String> {
+        let mut target = Target::default();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || {
+                arguments
+                    .next()
+                    .cloned()
+                    .ok_or_else(|| format!("{argument} wants a value"))
+            };
+            match argument.as_str() {
+                "-p" | "--package" => target.package = Some(value()?),
+                "--test" => target.test = Some(value()?),
+                "--release" => target.release = true,
+                _ => target.rest.push(argument.clone()),
+            }
+        }
+        Ok(target)
+    }
+
+    /// Builds the test target and runs it with the verb in its environment.
+    pub fn run(self, verb: &str) -> Result<ExitCode, String> {
+        let (executable, folder, package) = self.build()?;
+        let status = Command::new(&executable)
+            .args(&self.rest)
+            .current_dir(&folder)
+            .env("CARGO_MANIFEST_DIR", &folder)
+            .env("CARGO_PKG_NAME", package)
+            .env("CHAOS_VERB", verb)
+            .status()
+            .map_err(|e| format!("{} cannot be started: {e}", executable.display()))?;
+        Ok(ExitCode::from(
+            status
+                .code()
+                .and_then(|c| u8::try_from(c).ok())
+                .unwrap_or(1),
+        ))
+    }
+
+    /// The test executable, its package's folder and its package's name.
+    fn build(&self) -> Result<(PathBuf, PathBuf, String), String> {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let test = self.test.as_deref().unwrap_or("chaos");
+        let own_workspace = PathBuf::from("examples").join(DEFAULT_PACKAGE).is_dir();
+        let package = self
+            .package
+            .clone()
+            .or_else(|| own_workspace.then(|| DEFAULT_PACKAGE.to_owned()));
+        let mut command = Command::new(cargo);
+        command.args([
+            "test",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+            "--test",
+            test,
+        ]);
+        if let Some(package) = &package {
+            command.args(["-p", package]);
+        }
+        if self.release {
+            command.arg("--release");
+        }
+        let output = command
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|e| format!("cargo cannot be started: {e}"))?;
+        if !output.status.success() {
+            return Err(format!(
+                "test target `{test}` was not built; name another one with -p and --test"
+            ));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let artifact = text
+            .lines()
+            .filter(|line| field(line, "reason").as_deref() == Some("compiler-artifact"))
+            .filter(|line| line.contains("\"kind\":[\"test\"]"))
+            .find_map(|line| Some((field(line, "executable")?, field(line, "manifest_path")?)));
+        let (executable, manifest) = artifact
+            .ok_or_else(|| format!("cargo named no executable for test target `{test}`"))?;
+        let folder = PathBuf::from(manifest)
+            .parent()
+            .map(PathBuf::from)
+            .unwrap_or_default();
+        let name = package.or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
+        Ok((executable.into(), folder, name.unwrap_or_default()))
+    }
+}
+
+/// The string `name` of a line of cargo's JSON messages.
+fn field(line: &str, name: &str) -> Option<String> {
+    let start = line.find(&format!("\"{name}\":\""))? + name.len() + 4;
+    let mut text = String::new();
+    let mut characters = line[start..].chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some(text),
+            '\\' => text.push(characters.next()?),
+            other => text.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_flags_are_taken_and_the_rest_is_kept() {
+        let words = ["-p", "raft", "--runs", "5", "one_leader"].map(str::to_owned);
+        let target = Target::parse(&words).unwrap();
+        assert_eq!(target.package.as_deref(), Some("raft"));
+        assert_eq!(target.rest, ["--runs", "5", "one_leader"]);
+        assert!(Target::parse(&["--test".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn cargos_messages_are_read() {
+        let line = r#"{"reason":"compiler-artifact","executable":"/t/a \"b\"","fresh":true}"#;
+        assert_eq!(field(line, "executable").as_deref(), Some("/t/a \"b\""));
+        assert_eq!(field(line, "missing"), None);
+    }
+}
