@@ -15,4 +15,7 @@ pub mod rtc;
 pub mod serial;
 pub mod virtio;
 
+#[cfg(test)]
+mod fuzz;
+
 pub use platform::Platform;

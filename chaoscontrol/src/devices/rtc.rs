@@ -187,24 +187,28 @@ impl Rtc {
     /// The first alarm after `since`, in local ns.
     fn next_alarm(&self) -> Option<u64> {
         let [second, minute, hour] = self.alarm;
-        let field = |value: u8, decoded: i64| (value < 0xC0).then_some(decoded);
-        let second = field(second, self.decode(second));
-        let minute = field(minute, self.decode(minute));
-        let hour = field(hour, self.decode_hour(hour));
-        let differs = |wanted: Option<i64>, is: i64| wanted.is_some_and(|wanted| wanted != is);
-        let from = self.wall(self.since) + 1;
-        let mut at = from;
-        while at - from <= 2 * 86_400 {
-            let time = at.rem_euclid(86_400);
-            at = if differs(hour, time / 3600) {
-                at - time % 3600 + 3600
-            } else if differs(minute, time / 60 % 60) {
-                at - time % 60 + 60
-            } else if differs(second, time % 60) {
-                at + 1
-            } else {
+        // (seconds in a unit, units before the next larger one begins, the unit to match)
+        let units = [
+            (3600, 24, hour, self.decode_hour(hour)),
+            (60, 60, minute, self.decode(minute)),
+            (1, 60, second, self.decode(second)),
+        ]
+        .map(|(unit, count, raw, wanted)| (unit, count, (raw < 0xC0).then_some(wanted)));
+        let impossible = |&(_, count, wanted): &(i64, i64, Option<i64>)| wanted >= Some(count);
+        if units.iter().any(impossible) {
+            return None;
+        }
+        let mut at = self.wall(self.since) + 1;
+        // Going to a unit's start settles the smaller ones, so few steps find the match.
+        for _ in 0..8 {
+            let mismatch = units.into_iter().find_map(|(unit, count, wanted)| {
+                let ahead = (wanted? - at.div_euclid(unit)).rem_euclid(count);
+                (ahead != 0).then_some((unit, ahead))
+            });
+            let Some((unit, ahead)) = mismatch else {
                 return u64::try_from(at - self.base).ok()?.checked_mul(NS_PER_S);
             };
+            at = (at.div_euclid(unit) + ahead) * unit;
         }
         None
     }
@@ -450,6 +454,6 @@ mod tests {
             assert_eq!(rtc.deadline(0), Some(after * NS_PER_S));
         }
         set(&mut rtc, 1, 0x77, 0);
-        assert_eq!(rtc.deadline(0), None, "no such second");
+        assert_eq!(rtc.deadline(0), None, "there is no second 77");
     }
 }
