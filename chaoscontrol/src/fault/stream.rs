@@ -1,31 +1,16 @@
-//! Seeded random streams, one per purpose, so that drawing more numbers for
-//! one thing never changes another.
+//! Draws of the search: which fault, when, on whom.
 
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use crate::machine::RandomStream;
 
-/// A ChaCha20 stream named by a master seed, a purpose and numbers such as a
-/// round, a branch or a VM.
+/// A random stream named by a master seed, a purpose and numbers such as a round or a
+/// branch; drawing more for one purpose never changes another.
 #[derive(Clone, Debug)]
-pub struct Stream(ChaCha20Rng);
+pub struct Stream(RandomStream);
 
 impl Stream {
     /// The stream for `purpose` and `index` under `master`.
     pub fn new(master: u64, purpose: &str, index: &[u64]) -> Self {
-        let mut name = purpose.as_bytes().to_vec();
-        name.push(0);
-        for n in index {
-            name.extend_from_slice(&n.to_le_bytes());
-        }
-        let mut seed = [0; 32];
-        for (i, part) in seed.chunks_exact_mut(8).enumerate() {
-            let salted = master.wrapping_add((i as u64) << 56);
-            part.copy_from_slice(&xxh3_64_with_seed(&name, salted).to_le_bytes());
-        }
-        // The hash alone could map two masters to one part; the last word is the master itself.
-        seed[24..].copy_from_slice(&master.to_le_bytes());
-        Stream(ChaCha20Rng::from_seed(seed))
+        Stream(RandomStream::derive(master, purpose, index))
     }
 
     /// 64 uniform bits.
@@ -35,7 +20,7 @@ impl Stream {
 
     /// A uniform number in `0..n`, and 0 when `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.bits()) * u128::from(n)) >> 64) as u64
+        self.0.below(n)
     }
 
     /// A uniform index below `len`, and 0 when `len` is 0.

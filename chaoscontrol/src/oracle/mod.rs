@@ -1,1 +1,14 @@
 //! Properties and their verdicts across runs.
+//!
+//! A [`PropertyOracle`] watches one branch: it is part of what a snapshot of the cluster
+//! holds, since what it remembers of a branch forks with that branch. [`Verdicts`] sum
+//! up branches, and judge at the end what never came true.
+
+mod branch;
+mod describe;
+mod failure;
+mod verdicts;
+
+pub use branch::{PropertyOracle, Seen};
+pub use failure::{Failure, FailureId, FailureKind, Moment, Observed, Place, Property};
+pub use verdicts::{Verdict, Verdicts};
