@@ -24,17 +24,22 @@ use std::sync::Arc;
 const MAX_PARTS: u32 = 1 << 20;
 
 /// Why a machine is off.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Off {
     /// A triple fault, which is also how a guest resets.
+    #[error("reset, or a triple fault")]
     Reset,
     /// The kernel panicked; its message.
+    #[error("{0}")]
     Panic(String),
     /// HLT with interrupts disabled: nothing can wake it.
+    #[error("HLT with interrupts disabled")]
     Halted,
     /// It sent more output than a host should have to keep.
+    #[error("more output than 64 MiB in 10 virtual ms")]
     Flood,
     /// One instruction asked for I/O without end.
+    #[error("a single instruction with I/O without end")]
     EndlessIo,
 }
 
@@ -81,6 +86,13 @@ pub(super) enum Input {
     Control(Vec<u8>),
 }
 
+impl Input {
+    fn len(&self) -> u64 {
+        let (Input::Frame(bytes) | Input::Control(bytes)) = self;
+        bytes.len() as u64
+    }
+}
+
 /// All state but CPU and memory. Plain data: its clone is its snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct MachineState {
@@ -91,6 +103,7 @@ pub(super) struct MachineState {
     pub(super) sdk: Sdk,
     pub(super) inputs: BTreeMap<(u64, u64), Input>,
     pub(super) input_seq: u64,
+    pub(super) input_bytes: u64,
     pub(super) outbox: Outbox,
     pub(super) panic: Option<String>,
     pub(super) off: Option<Off>,
@@ -155,6 +168,7 @@ impl DeterministicVm {
             sdk: Sdk::new(&entropy),
             inputs: BTreeMap::new(),
             input_seq: 0,
+            input_bytes: 0,
             outbox: Outbox::default(),
             panic: None,
             off: None,
@@ -216,9 +230,24 @@ impl DeterministicVm {
         self.input(at, Input::Control(bytes));
     }
 
+    /// Bytes of frames and commands that have not arrived yet.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.state.input_bytes
+    }
+
+    /// T up to which nothing can happen in this machine unless something is sent to it:
+    /// the present for one that executes, `u64::MAX` for one that only input can wake.
+    pub fn idle_until(&self) -> u64 {
+        if !self.cpu.halted() || self.state.platform.pending_interrupt() {
+            return self.time();
+        }
+        self.next_event().max(self.time())
+    }
+
     fn input(&mut self, at: u64, input: Input) {
         let seq = self.state.input_seq;
         self.state.input_seq += 1;
+        self.state.input_bytes += input.len();
         self.state.inputs.insert((at, seq), input);
     }
 
@@ -315,6 +344,7 @@ impl DeterministicVm {
                 break;
             }
             let input = entry.remove();
+            state.input_bytes -= input.len();
             let local = state.clock.local(now);
             state.advanced = local;
             match input {

@@ -1,0 +1,388 @@
+//! The cluster's timeline: lets all VMs run a tick, and carries between them what they sent.
+
+use std::sync::Arc;
+
+use chaoscontrol_guest::protocol::{Control, ControlFrame};
+
+use super::config::{ClusterConfig, Life};
+use super::event::{ClusterEvent, EventKind, TickHashes};
+use super::fabric::{LinkFaults, NetworkFabric, NetworkStats, TICK_NS};
+use super::slot::{VmSlot, VmStatus};
+use super::snapshot::ClusterError;
+use crate::machine::{DeterministicVm, Output, OutputKind, Stop, VmSnapshot};
+
+/// Bytes of frames that may wait for one VM; what comes then is dropped.
+const MAX_WAITING: u64 = 16 << 20;
+
+/// All state of a cluster but its machines. Plain data: its clone is its snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ClusterState {
+    pub(super) now: u64,
+    pub(super) slots: Vec<VmSlot>,
+    pub(super) fabric: NetworkFabric,
+    /// Since the last whole tick.
+    pub(super) events: Vec<ClusterEvent>,
+    pub(super) status: u64,
+    pub(super) branch: u64,
+    pub(super) next_control: u32,
+}
+
+/// A cluster of VMs on one virtual timeline, which begins at 0 when they wake.
+pub struct SimulationController {
+    pub(super) config: Arc<ClusterConfig>,
+    pub(super) boot: VmSnapshot,
+    pub(super) vms: Vec<DeterministicVm>,
+    pub(super) state: ClusterState,
+    pub(super) hashes: Vec<TickHashes>,
+}
+
+impl SimulationController {
+    /// A cluster whose VMs are all forks of `boot`, each with an identity of its own.
+    ///
+    /// # Errors
+    /// Impossible numbers of VMs, or a host without memory.
+    pub fn new(
+        boot: &VmSnapshot,
+        config: ClusterConfig,
+    ) -> Result<SimulationController, ClusterError> {
+        if !config.is_possible() {
+            return Err(ClusterError::Size {
+                vms: config.vms,
+                clients: config.clients,
+            });
+        }
+        let slot = VmSlot {
+            status: VmStatus::Killed,
+            skew_ppm: 0,
+            life: Life::default(),
+        };
+        let state = ClusterState {
+            now: 0,
+            slots: vec![slot; config.vms],
+            fabric: NetworkFabric::new(config.vms, config.latency_ns, config.seed),
+            events: Vec::new(),
+            status: 0,
+            branch: 0,
+            next_control: 1,
+        };
+        let mut cluster = SimulationController {
+            vms: (0..config.vms)
+                .map(|_| DeterministicVm::from_snapshot(boot))
+                .collect::<Result<_, _>>()?,
+            boot: boot.clone(),
+            config: Arc::new(config),
+            state,
+            hashes: Vec::new(),
+        };
+        for vm in 0..cluster.config.vms {
+            cluster.power_on(vm);
+        }
+        Ok(cluster)
+    }
+
+    /// What the cluster was made from.
+    pub fn config(&self) -> &ClusterConfig {
+        &self.config
+    }
+
+    /// Cluster time in ns.
+    pub fn now(&self) -> u64 {
+        self.state.now
+    }
+
+    /// What the cluster knows of VM `vm`.
+    pub fn slot(&self, vm: usize) -> &VmSlot {
+        &self.state.slots[vm]
+    }
+
+    /// VM `vm`'s machine. Without power, what it is in is of no meaning.
+    pub fn vm(&self, vm: usize) -> &DeterministicVm {
+        &self.vms[vm]
+    }
+
+    /// VM `vm`'s machine, to read its coverage and the like. Whoever changes what the
+    /// guest can see through it gives up determinism.
+    pub fn vm_mut(&mut self, vm: usize) -> &mut DeterministicVm {
+        &mut self.vms[vm]
+    }
+
+    /// The network's counters.
+    pub fn network_stats(&self) -> &NetworkStats {
+        self.state.fabric.stats()
+    }
+
+    /// The bits that all VMs are answered when they ask for the status.
+    pub fn set_status_bits(&mut self, bits: u64) {
+        self.state.status = bits;
+        for vm in &mut self.vms {
+            vm.set_status(bits);
+        }
+    }
+
+    /// Runs to the end of the running tick.
+    pub fn run_tick(&mut self) -> Vec<ClusterEvent> {
+        self.run_until(self.tick_end())
+    }
+
+    /// Runs to cluster time `time` and returns what happened in all ticks that have ended,
+    /// ordered by (time, VM, sequence). What happened in a tick that is cut is returned
+    /// when it has ended, so that observers see the same whatever cuts there are.
+    pub fn run_until(&mut self, time: u64) -> Vec<ClusterEvent> {
+        let mut seen = Vec::new();
+        while self.state.now < time {
+            self.step(self.step_end(time));
+            if self.state.now.is_multiple_of(TICK_NS) {
+                self.record_hashes();
+                seen.append(&mut self.state.events);
+            }
+        }
+        seen
+    }
+
+    fn tick_end(&self) -> u64 {
+        (self.state.now / TICK_NS + 1) * TICK_NS
+    }
+
+    /// How far all VMs can run without hearing of each other, but not beyond `time`.
+    fn step_end(&self, time: u64) -> u64 {
+        let mut end = self.tick_end();
+        let mut idle = u64::MAX;
+        for (slot, vm) in self.state.slots.iter().zip(&self.vms) {
+            match slot.status {
+                VmStatus::Running => idle = idle.min(vm.idle_until()),
+                VmStatus::Paused(Some(until)) => idle = idle.min(until),
+                VmStatus::Paused(None) | VmStatus::Killed | VmStatus::Halted => {}
+            }
+        }
+        if !self.config.record_hashes {
+            end = end.max(idle / TICK_NS * TICK_NS);
+        }
+        for slot in &self.state.slots {
+            if let VmStatus::Paused(Some(until)) = slot.status {
+                end = end.min(until);
+            }
+        }
+        end.min(time)
+    }
+
+    /// Runs all VMs to `end`, then carries over what they sent.
+    fn step(&mut self, end: u64) {
+        let mut sent: Vec<(usize, Output)> = Vec::new();
+        let mut off = Vec::new();
+        for vm in 0..self.vms.len() {
+            if self.state.slots[vm].status != VmStatus::Running {
+                continue;
+            }
+            let stop = self.vms[vm].run_until(end);
+            sent.extend(self.vms[vm].take_outputs().into_iter().map(|o| (vm, o)));
+            if stop == Stop::Off {
+                self.state.slots[vm].status = VmStatus::Halted;
+                off.push(vm);
+            }
+        }
+        sent.sort_by_key(|(vm, output)| (output.time, *vm, output.seq));
+        self.state.now = end;
+        for (vm, output) in sent {
+            match output.kind {
+                OutputKind::Frame(frame) => self.carry(output.time, vm, &frame),
+                OutputKind::Message(bytes) => {
+                    self.event(output.time, vm, EventKind::Message(bytes));
+                }
+                OutputKind::Serial(line) => self.event(output.time, vm, EventKind::Serial(line)),
+            }
+        }
+        for vm in off {
+            let machine = &self.vms[vm];
+            if let Some(why) = machine.off().cloned() {
+                self.event(machine.time(), vm, EventKind::Off(why));
+            }
+        }
+        self.state
+            .events
+            .sort_by_key(|event| (event.time, event.vm));
+        for vm in 0..self.vms.len() {
+            if matches!(self.state.slots[vm].status, VmStatus::Paused(Some(at)) if at <= end) {
+                self.resume(vm);
+            }
+        }
+    }
+
+    fn event(&mut self, time: u64, vm: usize, kind: EventKind) {
+        let incarnation = self.state.slots[vm].incarnation();
+        self.state.events.push(ClusterEvent {
+            time,
+            vm,
+            incarnation,
+            kind,
+        });
+    }
+
+    fn carry(&mut self, time: u64, from: usize, frame: &[u8]) {
+        for arrival in self.state.fabric.send(time, from, frame) {
+            let stats = &mut self.state.fabric.stats;
+            let slot = &self.state.slots[arrival.to];
+            let vm = &mut self.vms[arrival.to];
+            let drop = match slot.status {
+                VmStatus::Killed | VmStatus::Halted => &mut stats.down,
+                _ if vm.waiting_bytes() > MAX_WAITING => &mut stats.overflowed,
+                _ => {
+                    vm.deliver_frame(arrival.at, frame.to_vec());
+                    continue;
+                }
+            };
+            *drop += 1;
+            stats.delivered -= 1;
+            stats.bytes -= frame.len() as u64;
+        }
+    }
+
+    fn record_hashes(&mut self) {
+        if self.config.record_hashes {
+            let hashes = TickHashes {
+                time: self.state.now,
+                vms: self.vm_hashes(),
+            };
+            self.hashes.push(hashes);
+        }
+    }
+
+    /// The hashes recorded since the last call, if the configuration asks for them.
+    pub fn take_hashes(&mut self) -> Vec<TickHashes> {
+        std::mem::take(&mut self.hashes)
+    }
+
+    /// Drops frames between two groups, both ways, until [`Self::heal`].
+    pub fn partition(&mut self, side_a: &[usize], side_b: &[usize]) {
+        self.state.fabric.cut(side_a, side_b);
+        self.state.fabric.cut(side_b, side_a);
+    }
+
+    /// Drops frames that a VM of `from` sends to one of `to`, until [`Self::heal`].
+    pub fn one_way(&mut self, from: &[usize], to: &[usize]) {
+        self.state.fabric.cut(from, to);
+    }
+
+    fn connection(&mut self, vm: usize, change: impl FnOnce(&mut LinkFaults)) {
+        let mut faults = self.state.fabric.faults(vm).clone();
+        change(&mut faults);
+        self.state.fabric.set_faults(vm, faults);
+    }
+
+    /// Adds `ns` to the latency of VM `vm`'s connection (instead of an earlier addition).
+    pub fn latency(&mut self, vm: usize, ns: u64) {
+        self.connection(vm, |faults| faults.latency_ns = ns);
+    }
+
+    /// Adds up to `ns` at random to the latency of VM `vm`'s connection, keeping the order.
+    pub fn jitter(&mut self, vm: usize, ns: u64) {
+        self.connection(vm, |faults| faults.jitter_ns = ns);
+    }
+
+    /// Loses so many of a million frames of VM `vm`'s connection.
+    pub fn loss(&mut self, vm: usize, ppm: u32) {
+        self.connection(vm, |faults| faults.loss_ppm = ppm);
+    }
+
+    /// Holds frames of VM `vm`'s connection back by up to `ns`, so that others overtake them.
+    pub fn reorder(&mut self, vm: usize, ns: u64) {
+        self.connection(vm, |faults| faults.reorder_ns = ns);
+    }
+
+    /// Ends all network faults.
+    pub fn heal(&mut self) {
+        self.state.fabric.heal();
+    }
+
+    /// Cuts VM `vm`'s power; all it held in memory, and what was on its way to it, is lost.
+    pub fn kill(&mut self, vm: usize) {
+        self.state.slots[vm].status = VmStatus::Killed;
+    }
+
+    /// Lets VM `vm` stand still for `ns`, or until [`Self::resume`]. Its clocks stand
+    /// still with it. Frames that arrive wait. Nothing happens to a VM that is off.
+    pub fn pause(&mut self, vm: usize, ns: Option<u64>) {
+        let until = ns.map(|ns| self.state.now.saturating_add(ns.max(1)));
+        let slot = &mut self.state.slots[vm];
+        if let VmStatus::Running | VmStatus::Paused(_) = slot.status {
+            slot.status = VmStatus::Paused(until);
+        }
+    }
+
+    /// Lets a paused VM go on.
+    pub fn resume(&mut self, vm: usize) {
+        let slot = &mut self.state.slots[vm];
+        if let VmStatus::Paused(_) = slot.status {
+            slot.status = VmStatus::Running;
+            self.vms[vm].rejoin(self.state.now);
+        }
+    }
+
+    /// Cuts VM `vm`'s power if it has any, and boots it again: from the boot snapshot, with
+    /// a new identity and today's wall time, its monotonic clock starting anew.
+    pub fn restart(&mut self, vm: usize) {
+        self.state.slots[vm].life = Life {
+            incarnation: self.state.slots[vm].incarnation().saturating_add(1),
+            branch: self.state.branch,
+        };
+        self.vms[vm]
+            .restore(&self.boot)
+            .expect("all VMs have the boot snapshot's memory size");
+        self.power_on(vm);
+    }
+
+    /// Lets a machine that is at the boot snapshot wake as VM `vm`.
+    fn power_on(&mut self, vm: usize) {
+        let now = self.state.now;
+        let slot = &mut self.state.slots[vm];
+        slot.status = VmStatus::Running;
+        let machine = &mut self.vms[vm];
+        machine.rejoin(now);
+        machine.set_skew(slot.skew_ppm);
+        machine.set_status(self.state.status);
+        machine.set_identity(self.config.identity(vm, slot.life, now));
+        machine.reseed(&self.config.entropy::<32>("machine", vm, slot.life));
+        machine.take_outputs();
+    }
+
+    /// Lets VM `vm`'s clocks and timers run `ppm` parts per million fast; 0 ends it.
+    pub fn skew(&mut self, vm: usize, ppm: i64) {
+        self.state.slots[vm].skew_ppm = ppm;
+        self.vms[vm].set_skew(ppm);
+    }
+
+    /// Orders VM `vm`'s agent to move its wall clock by `ns`, and returns the number under
+    /// which the agent confirms it.
+    pub fn wall_jump(&mut self, vm: usize, ns: i64) -> u32 {
+        self.control(vm, Control::JumpWallClock { ns })
+    }
+
+    /// Sends VM `vm`'s agent a command, and returns its number.
+    pub fn control(&mut self, vm: usize, control: Control<'_>) -> u32 {
+        let id = self.state.next_control;
+        self.state.next_control = id.wrapping_add(1).max(1);
+        let mut bytes = [0; ControlFrame::MAX];
+        let frame = ControlFrame { id, control };
+        let powered = matches!(
+            self.state.slots[vm].status,
+            VmStatus::Running | VmStatus::Paused(_)
+        );
+        if powered && let Ok(length) = frame.encode(&mut bytes) {
+            self.vms[vm].send_control(self.state.now, bytes[..length].to_vec());
+        }
+        id
+    }
+
+    /// Ends all faults: heals the network, resumes what is paused, sets clocks to a true
+    /// rate, and restarts what is off.
+    pub fn recover(&mut self) {
+        self.heal();
+        for vm in 0..self.vms.len() {
+            self.skew(vm, 0);
+            match self.state.slots[vm].status {
+                VmStatus::Running => {}
+                VmStatus::Paused(_) => self.resume(vm),
+                VmStatus::Killed | VmStatus::Halted => self.restart(vm),
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! One VM's place in the cluster.
+
+use super::config::Life;
+
+/// What a VM is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VmStatus {
+    /// It executes.
+    Running,
+    /// It stands still, its clocks too, until the given cluster time in ns, or until it is resumed.
+    Paused(Option<u64>),
+    /// Its power was cut.
+    Killed,
+    /// It went off by itself: a panic, a reset, HLT for ever.
+    Halted,
+}
+
+/// A VM's place: what the cluster knows of it besides the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VmSlot {
+    /// What the VM is doing.
+    pub status: VmStatus,
+    /// The rate of its clock off true, in parts per million; survives a restart.
+    pub skew_ppm: i64,
+    pub(super) life: Life,
+}
+
+impl VmSlot {
+    /// How often the VM was restarted.
+    pub fn incarnation(&self) -> u32 {
+        self.life.incarnation
+    }
+
+    /// Whether it has power: its machine's state means something.
+    pub fn powered(&self) -> bool {
+        self.status != VmStatus::Killed
+    }
+}
