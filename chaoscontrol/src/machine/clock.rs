@@ -106,14 +106,8 @@ impl Clock {
 /// The time-stamp counter: local time at a fixed frequency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VirtualTsc {
-    /// Frequency in kHz. Default: 3 GHz.
-    pub khz: u64,
-}
-
-impl Default for VirtualTsc {
-    fn default() -> VirtualTsc {
-        VirtualTsc { khz: 3_000_000 }
-    }
+    /// Frequency in kHz.
+    pub khz: u32,
 }
 
 impl VirtualTsc {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::clock::VirtualTsc;
+use crate::cpu::CpuConfig;
 
 /// Kernel command line of every machine; [`VmConfig::cmdline`] follows it.
 ///
@@ -11,13 +11,6 @@ use super::clock::VirtualTsc;
 pub const BASE_CMDLINE: &str = "console=ttyS0 quiet lpj=1000 pmtmr=0x608 reboot=t panic=-1 \
     random.trust_cpu=off virtio_mmio.device=4K@0xd0001000:6 virtio_mmio.device=4K@0xd0002000:7 \
     virtio_mmio.device=4K@0xd0003000:9";
-
-/// Settings of the virtual CPU.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct CpuConfig {
-    /// The time-stamp counter.
-    pub tsc: VirtualTsc,
-}
 
 /// What a [`super::DeterministicVm`] is made from. Two machines made from equal
 /// configurations are equal, and stay so.

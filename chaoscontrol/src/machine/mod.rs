@@ -16,8 +16,9 @@ mod vm;
 #[cfg(test)]
 mod vm_tests;
 
+pub use crate::cpu::CpuConfig;
 pub use clock::{Clock, MAX_SKEW_PPM, MIN_SKEW_PPM, VirtualTsc};
-pub use config::{BASE_CMDLINE, CpuConfig, VmConfig};
+pub use config::{BASE_CMDLINE, VmConfig};
 pub use output::{Output, OutputKind};
 pub use random::RandomStream;
 pub use snapshot::VmSnapshot;

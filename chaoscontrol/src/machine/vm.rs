@@ -5,7 +5,7 @@
 //! run, and what is due at E happens at the first instruction boundary with T >= E.
 
 use super::boot::{self, BootError};
-use super::clock::Clock;
+use super::clock::{Clock, VirtualTsc};
 use super::config::VmConfig;
 use super::memory::{MemoryHash, MemorySnapshot};
 use super::output::{Outbox, Output, OutputKind};
@@ -419,8 +419,8 @@ impl DeterministicVm {
                 size,
                 ..
             } => {
-                self.cpu.complete(0);
                 let message = self.state.sdk.call(&mut self.cpu, size);
+                self.cpu.complete(0);
                 if let Some(message) = message {
                     if until.boot && Message::decode(&message) == Ok(Message::Boot) {
                         stop = Some(Stop::Boot);
@@ -441,7 +441,10 @@ impl DeterministicVm {
                 self.state.advanced = now;
                 self.cpu.complete(u64::from(value));
             }
-            Exit::ReadTsc => self.cpu.complete(self.config.cpu.tsc.ticks(now)),
+            Exit::ReadTsc => {
+                let khz = self.config.cpu.tsc_khz;
+                self.cpu.complete(VirtualTsc { khz }.ticks(now));
+            }
             Exit::MmioRead { .. } => self.cpu.complete(u64::MAX),
             Exit::MmioWrite { .. } => self.cpu.complete(0),
             Exit::Budget | Exit::InterruptWindow | Exit::Halt | Exit::Shutdown => {}
