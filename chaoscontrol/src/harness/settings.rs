@@ -1,0 +1,534 @@
+//! The settings of one test: `CHAOS_*` environment before the attribute before
+//! `[package.metadata.chaos]` before the default.
+
+use std::collections::hash_map::RandomState;
+use std::fmt::Display;
+use std::hash::BuildHasher;
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::registry::Attributes;
+
+/// Why a test's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A value that cannot be read or is out of range.
+    #[error("{place} is `{value}`, and must be {wanted}")]
+    Value {
+        /// The variable or key.
+        place: String,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        wanted: &'static str,
+    },
+    /// A key of `[package.metadata.chaos]` that does not exist.
+    #[error("[package.metadata.chaos] in {path} has no key `{key}`; there are {}", KEYS.each_ref().map(|k| k.name).join(", "))]
+    Key {
+        /// The manifest.
+        path: String,
+        /// The key.
+        key: String,
+    },
+    /// A manifest that cannot be read.
+    #[error("{path} cannot be read: {why}")]
+    Manifest {
+        /// The manifest.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// More clients than VMs.
+    #[error("clients = {clients} leaves no server among vms = {vms}; raise vms or lower clients")]
+    Clients {
+        /// Clients.
+        clients: u64,
+        /// All VMs.
+        vms: u64,
+    },
+}
+
+/// Everything about a test that is a number or a switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// VMs, 1..=16.
+    pub vms: u64,
+    /// How many of them, from the end, are clients.
+    pub clients: u64,
+    /// Rounds of exploration.
+    pub rounds: u64,
+    /// Branches a round.
+    pub branches: u64,
+    /// Virtual ns in which faults are applied.
+    pub duration_ns: u64,
+    /// Virtual ns of the quiet period.
+    pub quiet_ns: u64,
+    /// Master seed.
+    pub seed: u64,
+    /// Memory of a VM in bytes.
+    pub memory: u64,
+    /// Wall time at boot, seconds since 1970.
+    pub epoch: u64,
+    /// Virtual ns of an instruction.
+    pub instruction_ns: u64,
+    /// Whether a body that still runs at the end fails the test.
+    pub must_finish: bool,
+    /// Virtual ns of silence that fail the test; 0 is never.
+    pub stall_ns: u64,
+    /// Host ns after which exploration ends as a failure; 0 is never.
+    pub wall_limit_ns: u64,
+    /// Worker threads; 0 is one a free core.
+    pub workers: u64,
+}
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Number,
+    /// A number, or `random`.
+    Seed,
+    /// Seconds, or a number with `ns`, `us`, `ms`, `s`, `m`.
+    Time,
+    /// Bytes, or a number with `K`, `M`, `G`.
+    Size,
+}
+
+/// A setting by its key in the manifest; the variable is `CHAOS_` and the key in capitals.
+struct Key {
+    name: &'static str,
+    form: Form,
+    least: u64,
+    most: u64,
+    default: u64,
+    wanted: &'static str,
+    attribute: fn(&Attributes) -> Option<u64>,
+    field: fn(&mut Settings) -> &mut u64,
+}
+
+const SECOND: u64 = 1_000_000_000;
+const MIB: u64 = 1 << 20;
+/// 2025-01-01T00:00:00Z.
+const EPOCH: u64 = 1_735_689_600;
+
+macro_rules! key {
+    ($name:literal, $form:ident, $least:expr, $most:expr, $default:expr, $wanted:literal, $field:ident, $attribute:expr) => {
+        Key {
+            name: $name,
+            form: Form::$form,
+            least: $least,
+            most: $most,
+            default: $default,
+            wanted: $wanted,
+            attribute: $attribute,
+            field: |settings| &mut settings.$field,
+        }
+    };
+}
+
+static KEYS: [Key; 13] = [
+    key!("vms", Number, 1, 16, 3, "a number from 1 to 16", vms, |a| a
+        .vms
+        .map(u64::from)),
+    key!(
+        "clients",
+        Number,
+        0,
+        15,
+        0,
+        "a number from 0 to 15",
+        clients,
+        |a| a.clients.map(u64::from)
+    ),
+    key!(
+        "rounds",
+        Number,
+        1,
+        u32::MAX as u64,
+        100,
+        "a number of at least 1",
+        rounds,
+        |a| a.rounds.map(u64::from)
+    ),
+    key!(
+        "branches",
+        Number,
+        1,
+        4096,
+        8,
+        "a number from 1 to 4096",
+        branches,
+        |a| a.branches.map(u64::from)
+    ),
+    key!(
+        "duration",
+        Time,
+        1_000_000,
+        86_400 * SECOND,
+        10 * SECOND,
+        "a time from 1ms to 86400s, such as 10s",
+        duration_ns,
+        |a| a.duration_ns
+    ),
+    key!(
+        "quiet",
+        Time,
+        0,
+        86_400 * SECOND,
+        5 * SECOND,
+        "a time up to 86400s, such as 5s",
+        quiet_ns,
+        |a| a.quiet_ns
+    ),
+    key!(
+        "seed",
+        Seed,
+        0,
+        u64::MAX,
+        0,
+        "a number or `random`",
+        seed,
+        |a| a.seed
+    ),
+    key!(
+        "memory",
+        Size,
+        32 * MIB,
+        3072 * MIB,
+        128 * MIB,
+        "a size from 32M to 3072M",
+        memory,
+        |a| a.memory
+    ),
+    key!(
+        "epoch",
+        Number,
+        0,
+        4_102_444_800,
+        EPOCH,
+        "seconds from 1970 to 2100",
+        epoch,
+        |a| a.epoch
+    ),
+    key!(
+        "instruction_ns",
+        Number,
+        1,
+        1000,
+        10,
+        "a number from 1 to 1000",
+        instruction_ns,
+        |a| a.instruction_ns
+    ),
+    key!(
+        "stall",
+        Time,
+        0,
+        86_400 * SECOND,
+        0,
+        "a time up to 86400s, such as 30s",
+        stall_ns,
+        |a| a.stall_ns
+    ),
+    key!(
+        "wall_limit",
+        Time,
+        0,
+        86_400 * SECOND,
+        0,
+        "a time up to 86400s, such as 300s",
+        wall_limit_ns,
+        |a| a.wall_limit_ns
+    ),
+    key!(
+        "workers",
+        Number,
+        0,
+        1024,
+        0,
+        "a number up to 1024",
+        workers,
+        |_| None
+    ),
+];
+
+/// Where settings come from besides the attribute.
+pub struct Sources<'a> {
+    /// Looks up an environment variable.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The package's folder with its `Cargo.toml`.
+    pub package: &'a Path,
+}
+
+impl Settings {
+    /// The settings of the test `path` (package, target and name, from which the default
+    /// seed derives). `CHAOS_SEED=random` draws one.
+    ///
+    /// # Errors
+    /// The first value that cannot be used, and where it stands.
+    pub fn resolve(
+        path: &str,
+        attributes: &Attributes,
+        sources: &Sources<'_>,
+    ) -> Result<Settings, SettingsError> {
+        let manifest = metadata(sources.package)?;
+        let manifest_path = sources.package.join("Cargo.toml").display().to_string();
+        if let Some(key) = manifest
+            .keys()
+            .find(|k| *k != "must_finish" && KEYS.iter().all(|key| key.name != *k))
+        {
+            return Err(SettingsError::Key {
+                path: manifest_path,
+                key: key.clone(),
+            });
+        }
+        let mut settings = Settings {
+            vms: 0,
+            clients: 0,
+            rounds: 0,
+            branches: 0,
+            duration_ns: 0,
+            quiet_ns: 0,
+            seed: 0,
+            memory: 0,
+            epoch: 0,
+            instruction_ns: 0,
+            must_finish: attributes.must_finish.unwrap_or(false),
+            stall_ns: 0,
+            wall_limit_ns: 0,
+            workers: 0,
+        };
+        for key in &KEYS {
+            let variable = format!("CHAOS_{}", key.name.to_uppercase());
+            let in_manifest = || format!("{} of [package.metadata.chaos]", key.name);
+            *(key.field)(&mut settings) =
+                if let Some(text) = (sources.environment)(&variable).filter(|v| !v.is_empty()) {
+                    key.read(&variable, &text)?
+                } else if let Some(value) = (key.attribute)(attributes) {
+                    key.check(value)
+                        .ok_or_else(|| key.wrong(format!("{} of the attribute", key.name), value))?
+                } else if let Some(value) = manifest.get(key.name) {
+                    let text = shown(value);
+                    key.read(&in_manifest(), &text)?
+                } else if key.form == Form::Seed {
+                    xxh3_64(path.as_bytes())
+                } else {
+                    key.default
+                };
+        }
+        if attributes.must_finish.is_none()
+            && let Some(value) = manifest.get("must_finish")
+        {
+            settings.must_finish = value.as_bool().ok_or_else(|| SettingsError::Value {
+                place: "must_finish of [package.metadata.chaos]".into(),
+                value: shown(value),
+                wanted: "true or false",
+            })?;
+        }
+        if settings.clients >= settings.vms {
+            return Err(SettingsError::Clients {
+                clients: settings.clients,
+                vms: settings.vms,
+            });
+        }
+        Ok(settings)
+    }
+}
+
+impl Key {
+    fn read(&self, place: &str, text: &str) -> Result<u64, SettingsError> {
+        parse(self.form, text.trim())
+            .and_then(|value| self.check(value))
+            .ok_or_else(|| self.wrong(place.to_owned(), text))
+    }
+
+    fn check(&self, value: u64) -> Option<u64> {
+        (self.least..=self.most).contains(&value).then_some(value)
+    }
+
+    fn wrong(&self, place: String, value: impl Display) -> SettingsError {
+        SettingsError::Value {
+            place,
+            value: value.to_string(),
+            wanted: self.wanted,
+        }
+    }
+}
+
+fn parse(form: Form, text: &str) -> Option<u64> {
+    let units: &[(&str, u64)] = match form {
+        Form::Number => &[("", 1)],
+        Form::Seed if text == "random" => {
+            return Some(RandomState::new().hash_one(std::process::id()));
+        }
+        Form::Seed => match text.strip_prefix("0x") {
+            Some(hex) => return u64::from_str_radix(hex, 16).ok(),
+            None => &[("", 1)],
+        },
+        Form::Time => &[
+            ("ns", 1),
+            ("us", 1000),
+            ("ms", 1_000_000),
+            ("s", SECOND),
+            ("m", 60 * SECOND),
+            ("", SECOND),
+        ],
+        Form::Size => &[("K", 1 << 10), ("M", MIB), ("G", 1 << 30), ("", 1)],
+    };
+    units.iter().find_map(|(suffix, unit)| {
+        let number = text.strip_suffix(suffix)?.trim().replace('_', "");
+        number.parse::<u64>().ok()?.checked_mul(*unit)
+    })
+}
+
+/// A value of the manifest as a variable would hold it.
+fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Boolean(switch) => switch.to_string(),
+        other => format!("a {}", other.type_str()),
+    }
+}
+
+/// The table `[package.metadata.chaos]`; empty where there is none.
+fn metadata(package: &Path) -> Result<toml::Table, SettingsError> {
+    let path = package.join("Cargo.toml");
+    let wrong = |why: String| SettingsError::Manifest {
+        path: path.display().to_string(),
+        why,
+    };
+    // A packed-up test run may be without its sources.
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return Ok(toml::Table::new());
+    };
+    if !text.contains("metadata.chaos") {
+        return Ok(toml::Table::new());
+    }
+    let manifest: toml::Table = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    let section = ["package", "metadata", "chaos"]
+        .iter()
+        .try_fold(&manifest, |table, name| table.get(*name)?.as_table());
+    Ok(section.cloned().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(
+        attributes: &Attributes,
+        environment: &[(&str, &str)],
+    ) -> Result<Settings, SettingsError> {
+        let look = |name: &str| {
+            environment
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        };
+        let sources = Sources {
+            environment: &look,
+            package: Path::new("/nowhere"),
+        };
+        Settings::resolve("crate/target/test", attributes, &sources)
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_attribute_before_the_default() {
+        let given = Attributes {
+            rounds: Some(7),
+            ..Attributes::NONE
+        };
+        assert_eq!(resolve(&Attributes::NONE, &[]).unwrap().rounds, 100);
+        assert_eq!(resolve(&given, &[]).unwrap().rounds, 7);
+        assert_eq!(resolve(&given, &[("CHAOS_ROUNDS", "9")]).unwrap().rounds, 9);
+    }
+
+    #[test]
+    fn the_manifest_goes_before_the_default() {
+        let folder =
+            std::env::temp_dir().join(format!("chaoscontrol-settings-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |text: &str| {
+            std::fs::write(
+                folder.join("Cargo.toml"),
+                format!("[package]\n[package.metadata.chaos]\n{text}"),
+            )
+        };
+        let resolve = |attributes: &Attributes| {
+            let sources = Sources {
+                environment: &|_| None,
+                package: &folder,
+            };
+            Settings::resolve("t", attributes, &sources)
+        };
+        write("rounds = 5\nquiet = \"250ms\"\nmust_finish = true").unwrap();
+        let settings = resolve(&Attributes::NONE).unwrap();
+        assert_eq!(
+            (settings.rounds, settings.quiet_ns, settings.must_finish),
+            (5, 250_000_000, true)
+        );
+        assert_eq!(
+            resolve(&Attributes {
+                rounds: Some(7),
+                ..Attributes::NONE
+            })
+            .unwrap()
+            .rounds,
+            7
+        );
+        write("round = 5").unwrap();
+        assert!(
+            resolve(&Attributes::NONE)
+                .unwrap_err()
+                .to_string()
+                .contains("no key `round`")
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_bad_value_names_the_variable_and_the_value() {
+        let error = resolve(&Attributes::NONE, &[("CHAOS_ROUNDS", "abc")])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "CHAOS_ROUNDS is `abc`, and must be a number of at least 1"
+        );
+        let error = resolve(&Attributes::NONE, &[("CHAOS_VMS", "17")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("CHAOS_VMS") && error.contains("17"),
+            "{error}"
+        );
+        let error = resolve(
+            &Attributes {
+                clients: Some(3),
+                ..Attributes::NONE
+            },
+            &[],
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(error.contains("no server"), "{error}");
+    }
+
+    #[test]
+    fn times_sizes_and_seeds_are_read() {
+        assert_eq!(parse(Form::Time, "250ms"), Some(250_000_000));
+        assert_eq!(parse(Form::Time, "2"), Some(2 * SECOND));
+        assert_eq!(parse(Form::Size, "64M"), Some(64 * MIB));
+        assert_eq!(parse(Form::Seed, "0xff"), Some(255));
+        assert_eq!(parse(Form::Time, "99999999999999999999s"), None);
+        assert_eq!(parse(Form::Number, "-1"), None);
+    }
+
+    #[test]
+    fn the_default_seed_is_the_paths() {
+        let one = resolve(&Attributes::NONE, &[]).unwrap().seed;
+        assert_eq!(one, resolve(&Attributes::NONE, &[]).unwrap().seed);
+        assert_eq!(one, xxh3_64(b"crate/target/test"));
+    }
+}
