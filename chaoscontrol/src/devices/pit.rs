@@ -311,7 +311,7 @@ impl Pit {
             // Bit 4 is the refresh toggle: every 15 us on a PC.
             0x61 => {
                 self.speaker
-                    | ((tick / 18 & 1) as u8) << 4
+                    | (((tick / 18) & 1) as u8) << 4
                     | u8::from(self.channels[2].output(tick)) << 5
             }
             _ => 0xFF,

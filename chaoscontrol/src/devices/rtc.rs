@@ -27,7 +27,7 @@ const HOURS_24: u8 = 0x02;
 /// The update flag in register A rises this long before the seconds change.
 const UPDATE_NS: u64 = 244_000;
 
-/// Seconds in 400 Gregorian years, the range that four digits of year can run through.
+/// The last second of year 9999: four digits show no later one.
 const LAST_SECOND: i64 = 253_402_300_799;
 
 /// A date of the Gregorian calendar in UTC.
@@ -147,7 +147,7 @@ impl Rtc {
         if self.b & BINARY != 0 {
             value
         } else {
-            value / 10 << 4 | value % 10
+            ((value / 10) << 4) | (value % 10)
         }
     }
 

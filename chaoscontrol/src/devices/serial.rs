@@ -91,9 +91,17 @@ impl Serial {
         self.with(|uart| uart.enqueue_raw_bytes(bytes).unwrap_or(0))
     }
 
-    /// The level of IRQ 4: an identified interrupt, let through by OUT2.
+    /// The level of IRQ 4: an identified interrupt that is enabled, let through by OUT2.
     pub fn irq(&self) -> bool {
-        self.state.interrupt_identification & 1 == 0 && self.state.modem_control & 8 != 0
+        let SerialState {
+            interrupt_identification: pending,
+            interrupt_enable: enabled,
+            modem_control,
+            ..
+        } = self.state;
+        let transmitter_empty = pending & enabled & 2 != 0;
+        let data_received = pending & 4 != 0 && enabled & 1 != 0;
+        (transmitter_empty || data_received) && modem_control & 8 != 0
     }
 
     /// Takes the bytes sent since the last call.
@@ -115,6 +123,10 @@ mod tests {
         assert_eq!(serial.take_output(), b"hi");
         serial.write(1, 2);
         assert!(serial.irq(), "the transmitter is empty");
+        serial.write(1, 0);
+        assert!(!serial.irq(), "masked");
+        serial.write(1, 2);
+        assert!(serial.irq());
         assert_eq!(serial.read(2), 0xC2);
         assert!(!serial.irq());
         assert_eq!(serial.read(5), 0x60);
@@ -136,8 +148,10 @@ mod tests {
 
     #[test]
     fn output_is_bounded() {
-        let mut serial = Serial::default();
-        serial.output = vec![0; OUTPUT_LIMIT];
+        let mut serial = Serial {
+            output: vec![0; OUTPUT_LIMIT],
+            ..Serial::default()
+        };
         serial.write(0, 1);
         assert_eq!(serial.output.len(), OUTPUT_LIMIT);
     }
