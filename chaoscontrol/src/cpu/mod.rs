@@ -10,6 +10,7 @@ pub mod cpuid;
 pub mod msr;
 pub mod ram;
 pub mod soft;
+pub mod tsc;
 
 pub use ram::{Ram, RamError};
 

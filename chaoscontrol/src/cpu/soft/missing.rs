@@ -33,6 +33,11 @@ pub(super) fn record(missing: &mut Missing, bytes: &[u8], rip: u64) {
     } else {
         format!("{code:?}")
     };
+    record_named(missing, name, rip);
+}
+
+/// Counts one that has a name.
+pub(super) fn record_named(missing: &mut Missing, name: String, rip: u64) {
     if missing.len() >= LIMIT && !missing.contains_key(&name) {
         return;
     }
