@@ -3,6 +3,8 @@
 mod boot;
 mod config;
 mod controller;
+#[cfg(test)]
+mod controller_tests;
 mod event;
 pub mod fabric;
 mod slot;

@@ -11,7 +11,7 @@ pub mod random;
 mod sdk;
 mod snapshot;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod vm;
 #[cfg(test)]
 mod vm_tests;

@@ -43,6 +43,18 @@ pub fn busy_guest() -> Vec<u8> {
 
 /// Counts the PIT's interrupts, 1 ms apart, and sleeps in between.
 pub fn timer_guest() -> Vec<u8> {
+    timed_guest(&[])
+}
+
+/// Like [`timer_guest`], and sends the SDK message `SetupComplete` at each interrupt.
+pub fn beacon_guest() -> Vec<u8> {
+    let mut body = vec![0xBF, 0xF0, 0x01, 0x10, 0x00]; // mov edi, 0x1001F0
+    body.extend([0xBE, 1, 0, 0, 0, 0xB8, 1, 0, 0, 0]); // mov esi, 1; mov eax, 1
+    body.extend([0x66, 0xBA, 0x10, 0x05, 0xEF]); // mov dx, 0x510; out dx, eax
+    timed_guest(&body)
+}
+
+fn timed_guest(body: &[u8]) -> Vec<u8> {
     let mut code = vec![0x0F, 0x01, 0x1C, 0x25, 0x80, 0x01, 0x10, 0x00]; // lidt [0x100180]
     let outs = [
         (0x20, 0x11),
@@ -60,10 +72,13 @@ pub fn timer_guest() -> Vec<u8> {
     code.extend([0xFB, 0xF4, 0xEB, 0xFC]); // sti; hlt; jmp to the sti
     code.resize(0x100, 0x90);
     code.extend([0xFF, 0x04, 0x25, 0, 0, 0x20, 0]); // inc dword [RESULTS]
+    code.extend(body);
     code.extend([0xB0, 0x20, 0xE6, 0x20, 0x48, 0xCF]); // mov al, 0x20; out 0x20, al; iretq
     code.resize(0x180, 0x90);
     code.extend(0x20Fu16.to_le_bytes());
     code.extend(0x10_1000u64.to_le_bytes());
+    code.resize(0x1F0, 0);
+    code.push(4);
     code.resize(0x1200, 0);
     let handler = 0x10_0100u64;
     let gate = (handler & 0xFFFF) | 0x10 << 16 | 0x8E << 40 | (handler >> 16) << 48;
