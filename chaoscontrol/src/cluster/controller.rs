@@ -340,7 +340,7 @@ impl SimulationController {
         machine.set_skew(slot.skew_ppm);
         machine.set_status(self.state.status);
         machine.set_identity(self.config.identity(vm, slot.life, now));
-        machine.reseed(&self.config.entropy::<32>("machine", vm, slot.life));
+        machine.reseed(&self.config.entropy("machine", vm, slot.life));
         machine.take_outputs();
     }
 

@@ -127,7 +127,7 @@ impl SimulationController {
                 incarnation: slot.incarnation(),
                 branch: number,
             };
-            self.vms[vm].reseed(&self.config.entropy::<32>("machine", vm, life));
+            self.vms[vm].reseed(&self.config.entropy("machine", vm, life));
         }
     }
 

@@ -274,8 +274,9 @@ impl DeterministicVm {
     }
 
     /// Derives all of the machine's random streams from `entropy`.
-    pub fn reseed(&mut self, entropy: &[u8]) {
+    pub fn reseed(&mut self, entropy: &[u8; 32]) {
         self.state.sdk.reseed(entropy);
+        self.state.platform.reseed(*entropy);
     }
 
     /// Runs until T = `time`, or until the machine is off.
@@ -347,10 +348,12 @@ impl DeterministicVm {
             state.input_bytes -= input.len();
             let local = state.clock.local(now);
             state.advanced = local;
-            match input {
-                Input::Frame(_frame) => {}
-                Input::Control(_bytes) => {}
-            }
+            // A card or console without room loses what arrives, as real ones do.
+            let memory = self.ram.guest_memory();
+            let _taken = match &input {
+                Input::Frame(frame) => state.platform.receive_frame(frame, local, memory),
+                Input::Control(bytes) => state.platform.console_input(bytes, local, memory),
+            };
         }
         if let Some(due) = state.platform.deadline(state.advanced) {
             let local = state.clock.local(now);
@@ -445,8 +448,26 @@ impl DeterministicVm {
                 let khz = self.config.cpu.tsc_khz;
                 self.cpu.complete(VirtualTsc { khz }.ticks(now));
             }
-            Exit::MmioRead { .. } => self.cpu.complete(u64::MAX),
-            Exit::MmioWrite { .. } => self.cpu.complete(0),
+            Exit::MmioRead { address, size } => {
+                let value = platform.mmio_read(address, size, now);
+                self.state.advanced = now;
+                self.cpu.complete(value);
+            }
+            Exit::MmioWrite {
+                address,
+                size,
+                value,
+            } => {
+                platform.mmio_write(address, size, value, now, self.ram.guest_memory());
+                let frames = platform.take_frames();
+                // The agent's channel has one direction; nobody listens to the other.
+                drop(platform.take_console_output());
+                self.state.advanced = now;
+                self.cpu.complete(0);
+                for frame in frames {
+                    self.push(time, OutputKind::Frame(frame));
+                }
+            }
             Exit::Budget | Exit::InterruptWindow | Exit::Halt | Exit::Shutdown => {}
         }
         stop
