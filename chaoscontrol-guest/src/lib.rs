@@ -20,12 +20,7 @@
 //! random numbers remain, and need no allocator.
 #![cfg_attr(not(feature = "std"), no_std)]
 
-#[cfg(all(
-    feature = "agent",
-    target_os = "linux",
-    target_env = "gnu",
-    target_arch = "x86_64"
-))]
+#[cfg(feature = "agent")]
 pub mod agent;
 pub mod catalog;
 mod macros;

@@ -1,1 +1,97 @@
 //! The `#[chaos_test]` attribute.
+//!
+//! Three steps, so that one compilation reports everything that is wrong: `parse` splits
+//! the attribute into keys and values, `value` and `validate` turn those into a checked
+//! model, `generate` writes the test case down.
+
+mod crate_path;
+mod function;
+mod generate;
+mod keys;
+mod number;
+mod parse;
+mod suggest;
+mod validate;
+mod value;
+
+use proc_macro::TokenStream;
+use syn::parse_macro_input;
+
+/// Marks a function that runs inside every VM of a chaos test.
+///
+/// The function takes the `Node` it runs on, is `fn` or `async fn` (on the crate's own
+/// tokio), and returns `()` or a `Result<(), E>` with `E: Debug`. `#[ignore]`,
+/// `#[should_panic(expected = "...")]`, `#[cfg]` and doc comments keep their meaning.
+///
+/// | key | value | meaning |
+/// |---|---|---|
+/// | `vms` | 1..=16 | all VMs |
+/// | `clients` | below `vms` | how many of them, from the end, are clients |
+/// | `rounds` | from 1 | rounds of exploration |
+/// | `branches` | 1..=4096 | branches a round |
+/// | `duration` | time | how long faults are applied, virtual |
+/// | `quiet` | time | the period without faults after that, virtual |
+/// | `seed` | number | the master seed |
+/// | `faults` | `["partition", ..]` | the faults that may be drawn; `[]`: none |
+/// | `schedule` | `"file.toml"` or `fn() -> FaultSchedule` | one fixed schedule, no exploration |
+/// | `require` | `["message", ..]` | properties that must be met |
+/// | `memory` | `"128M"` | memory of a VM |
+/// | `files` | `["tests/data", ..]` | files and folders to pack |
+/// | `kernel` | `"path/vmlinux"` | the guest kernel |
+/// | `epoch` | `"2026-01-01"` or seconds | wall time at boot |
+/// | `instruction_ns` | 1..=1000 | virtual nanoseconds of an instruction |
+/// | `must_finish` | `true`, `false` | whether a body that still runs at the end fails |
+/// | `stall` | time | silence of all VMs that fails the test, virtual |
+/// | `wall_limit` | time | ends the exploration, as a failure, in host time |
+/// | `crate` | path | where the `chaoscontrol` crate is, if it was renamed |
+///
+/// A time is a string with a unit (`"500ms"`, `"10s"`, `"2min"`) or a number of seconds.
+#[proc_macro_attribute]
+pub fn chaos_test(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as syn::ItemFn);
+    let lines = (
+        function.sig.fn_token.span.unwrap().line(),
+        function
+            .block
+            .brace_token
+            .span
+            .close()
+            .unwrap()
+            .end()
+            .line(),
+    );
+    expand(arguments.into(), function, lines).into()
+}
+
+fn expand(
+    arguments: proc_macro2::TokenStream,
+    function: syn::ItemFn,
+    lines: (usize, usize),
+) -> proc_macro2::TokenStream {
+    let mut errors = Errors::default();
+    let entries = parse::parse(arguments, &mut errors);
+    let attributes = validate::validate(entries, &mut errors);
+    let test = function::examine(function, &mut errors);
+    match errors.0 {
+        None => generate::test(&attributes, &test, lines),
+        Some(error) => generate::failure(&error, &test),
+    }
+}
+
+/// All that is wrong, to be reported together.
+#[derive(Default)]
+struct Errors(Option<syn::Error>);
+
+impl Errors {
+    fn push(&mut self, error: syn::Error) {
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            none => *none = Some(error),
+        }
+    }
+
+    /// Takes note of an error and goes on without the value.
+    fn note<T>(&mut self, result: syn::Result<T>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
+}

@@ -5,7 +5,6 @@
 
 use std::fmt::Debug;
 
-use chaoscontrol_guest::Node;
 use linkme::distributed_slice;
 
 use crate::fault::FaultSchedule;
@@ -31,8 +30,10 @@ pub struct TestCase {
     pub should_panic: Option<Option<&'static str>>,
     /// `file!()` of the function.
     pub file: &'static str,
-    /// Line of the function.
+    /// Line of the function, from 1.
     pub line: u32,
+    /// Line of the function's last brace: assertion sites in between are the test's own.
+    pub end_line: u32,
 }
 
 impl TestCase {
@@ -45,8 +46,7 @@ impl TestCase {
     }
 }
 
-/// A test's body; answers the `Debug` text of the error it ended with.
-pub type Body = fn(Node) -> Result<(), String>;
+pub use chaoscontrol_guest::agent::Body;
 
 /// What a body may return: `()`, or a `Result` whose error can be shown.
 pub trait Outcome {

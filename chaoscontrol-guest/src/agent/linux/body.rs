@@ -5,8 +5,9 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::thread;
 
-use super::{BODY_VARIABLE, Body, IDENTITY_SIZE, backtrace};
+use super::{BODY_VARIABLE, IDENTITY_SIZE, backtrace};
 use crate::Node;
+use crate::agent::{Body, finished};
 use crate::protocol::{End, Message};
 use crate::transport::{identity, send};
 
@@ -33,15 +34,13 @@ fn error(text: &str) {
 }
 
 fn live(body: Body, node: Node) {
-    let result = catch_unwind(AssertUnwindSafe(|| body(node)));
-    // A failure to flush is the body's business: it may have closed its output.
-    let _ = std::io::stdout().flush();
-    let end = match &result {
-        Ok(Ok(())) => End::Ok,
-        Ok(Err(text)) => End::Err { text },
-        Err(_) => End::Panicked,
-    };
-    send(&Message::BodyEnd { end });
+    match catch_unwind(AssertUnwindSafe(|| body(node))) {
+        Ok(outcome) => finished(outcome),
+        Err(_) => {
+            let end = End::Panicked;
+            send(&Message::BodyEnd { end });
+        }
+    }
 }
 
 /// Tells of a panic, on whichever thread.

@@ -1,0 +1,100 @@
+//! The attribute's keys: one table for parsing, checking and the list in errors.
+
+/// What a key's value must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number in this range, of the type named.
+    Number(u64, u64, &'static str),
+    /// A time; whether it may be zero.
+    Time { zero: bool },
+    /// A size in bytes.
+    Memory,
+    /// An instant, in seconds since 1970.
+    Epoch,
+    /// `true` or `false`.
+    Bool,
+    /// One non-empty string.
+    Text,
+    /// A list of non-empty strings.
+    Texts,
+    /// A list of fault names.
+    Faults,
+    /// A file or a function.
+    Schedule,
+    /// Where the `chaoscontrol` crate is.
+    Crate,
+    /// Planned: a later version will take it.
+    Planned,
+}
+
+/// A key.
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// The field of `Attributes` that it fills.
+    pub field: &'static str,
+    /// What its value must be.
+    pub kind: Kind,
+}
+
+const fn key(name: &'static str, field: &'static str, kind: Kind) -> Key {
+    Key { name, field, kind }
+}
+
+/// All keys, in the order of the documentation.
+#[rustfmt::skip]
+pub const KEYS: [Key; 26] = [
+    key("vms", "vms", Kind::Number(1, 16, "u32")),
+    key("clients", "clients", Kind::Number(0, 15, "u32")),
+    key("rounds", "rounds", Kind::Number(1, 1_000_000_000, "u32")),
+    key("branches", "branches", Kind::Number(1, 4096, "u32")),
+    key("duration", "duration_ns", Kind::Time { zero: false }),
+    key("quiet", "quiet_ns", Kind::Time { zero: true }),
+    key("seed", "seed", Kind::Number(0, u64::MAX, "u64")),
+    key("faults", "faults", Kind::Faults),
+    key("schedule", "schedule", Kind::Schedule),
+    key("require", "require", Kind::Texts),
+    key("memory", "memory", Kind::Memory),
+    key("files", "files", Kind::Texts),
+    key("kernel", "kernel", Kind::Text),
+    key("epoch", "epoch", Kind::Epoch),
+    key("instruction_ns", "instruction_ns", Kind::Number(1, 1000, "u64")),
+    key("must_finish", "must_finish", Kind::Bool),
+    key("stall", "stall_ns", Kind::Time { zero: false }),
+    key("wall_limit", "wall_limit_ns", Kind::Time { zero: false }),
+    key("crate", "", Kind::Crate),
+    key("mode", "", Kind::Planned),
+    key("preset", "", Kind::Planned),
+    key("tolerance", "", Kind::Planned),
+    key("check", "", Kind::Planned),
+    key("disk", "", Kind::Planned),
+    key("binaries", "", Kind::Planned),
+    key("engine", "", Kind::Planned),
+];
+
+/// The faults that `faults = [...]` may name.
+pub const FAULTS: [&str; 11] = [
+    "partition",
+    "one-way-partition",
+    "latency",
+    "jitter",
+    "loss",
+    "reorder",
+    "kill",
+    "pause",
+    "restart",
+    "skew",
+    "wall-clock-jump",
+];
+
+/// The key of this name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The names of the keys that can be used.
+pub fn usable() -> impl Iterator<Item = &'static str> {
+    KEYS.iter()
+        .filter(|key| key.kind != Kind::Planned)
+        .map(|key| key.name)
+}

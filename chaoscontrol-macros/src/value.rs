@@ -1,0 +1,240 @@
+//! One value: checked against its key's kind and turned into the constant that the test
+//! case holds.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, Expr, ExprLit, Lit, LitStr, Result};
+
+use crate::Errors;
+use crate::keys::{FAULTS, Key, Kind};
+use crate::number;
+use crate::suggest::hint;
+
+/// Memory of a VM, in bytes: least and greatest.
+const MEMORY: (u64, u64) = (32 << 20, 3 << 30);
+
+/// A value that was found to be right.
+pub struct Value {
+    /// The constant for its field of `Attributes`.
+    pub tokens: TokenStream,
+    /// The number, if it is one.
+    pub number: Option<u64>,
+}
+
+impl Value {
+    fn new(tokens: TokenStream) -> Self {
+        Self {
+            tokens,
+            number: None,
+        }
+    }
+
+    fn some(number: u64, literal: impl ToTokens) -> Self {
+        Self {
+            tokens: quote!(::core::option::Option::Some(#literal)),
+            number: Some(number),
+        }
+    }
+}
+
+/// Checks the value of a key.
+///
+/// # Errors
+/// One per thing that is wrong, combined, at the value or the part of it that is wrong.
+pub fn check(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
+    match key.kind {
+        Kind::Number(least, greatest, kind) => number_in(key, value, least, greatest, kind),
+        Kind::Time { zero } => time(key, value, zero),
+        Kind::Memory => memory(key, value),
+        Kind::Epoch => epoch(key, value),
+        Kind::Bool => boolean(key, value),
+        Kind::Text => {
+            let text = text(key, value, "a string")?;
+            Ok(Value::new(quote!(::core::option::Option::Some(#text))))
+        }
+        Kind::Texts => {
+            let mut errors = Errors::default();
+            let texts = texts(key, value, &mut errors);
+            errors.0.map_or(Ok(Value::new(quote!(&[#(#texts),*]))), Err)
+        }
+        Kind::Faults => faults(key, value),
+        Kind::Schedule => schedule(key, value, root),
+        Kind::Crate | Kind::Planned => Ok(Value::new(TokenStream::new())),
+    }
+}
+
+fn wrong(key: &Key, at: &impl ToTokens, expected: &str) -> Error {
+    Error::new_spanned(at, format!("`{}` must be {expected}", key.name))
+}
+
+fn integer(value: &Expr) -> Option<u64> {
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(number),
+            ..
+        }) => number.base10_parse().ok(),
+        _ => None,
+    }
+}
+
+fn number_in(key: &Key, value: &Expr, least: u64, greatest: u64, kind: &str) -> Result<Value> {
+    let number = integer(value).filter(|number| (least..=greatest).contains(number));
+    let Some(number) = number else {
+        let expected = match greatest {
+            u64::MAX => "a whole number of at most 64 bits".to_owned(),
+            _ => format!("a whole number in {least}..={greatest}"),
+        };
+        return Err(wrong(key, value, &expected));
+    };
+    let literal = match kind {
+        "u32" => proc_macro2::Literal::u32_suffixed(number as u32),
+        _ => proc_macro2::Literal::u64_suffixed(number),
+    };
+    Ok(Value::some(number, literal))
+}
+
+fn time(key: &Key, value: &Expr, zero: bool) -> Result<Value> {
+    let expected = "a time: a string with a unit (ns, us, ms, s, min, h), as in \"500ms\", or a \
+                    number of seconds";
+    let ns = match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => number::time(&text.value()),
+        _ => integer(value).and_then(|seconds| seconds.checked_mul(1_000_000_000)),
+    };
+    match ns {
+        None => Err(wrong(key, value, expected)),
+        Some(0) if !zero => Err(wrong(key, value, "longer than zero")),
+        Some(ns) => Ok(Value::some(ns, proc_macro2::Literal::u64_suffixed(ns))),
+    }
+}
+
+fn memory(key: &Key, value: &Expr) -> Result<Value> {
+    let bytes = match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => number::size(&text.value()),
+        _ => None,
+    };
+    let Some(bytes) = bytes else {
+        return Err(wrong(
+            key,
+            value,
+            "a size with a unit (K, M, G), as in \"128M\"",
+        ));
+    };
+    if bytes < MEMORY.0 || bytes > MEMORY.1 || bytes % 4096 != 0 {
+        return Err(wrong(
+            key,
+            value,
+            "between \"32M\" and \"3G\", in whole pages of 4K",
+        ));
+    }
+    Ok(Value::some(
+        bytes,
+        proc_macro2::Literal::u64_suffixed(bytes),
+    ))
+}
+
+fn epoch(key: &Key, value: &Expr) -> Result<Value> {
+    let seconds = match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => number::date(&text.value()),
+        _ => integer(value).filter(|seconds| *seconds < 1 << 33),
+    };
+    let Some(seconds) = seconds else {
+        let expected = "a date from 1970 on, as in \"2026-01-31\" or \"2026-01-31T12:00:00Z\", or \
+                        seconds since 1970";
+        return Err(wrong(key, value, expected));
+    };
+    Ok(Value::some(
+        seconds,
+        proc_macro2::Literal::u64_suffixed(seconds),
+    ))
+}
+
+fn boolean(key: &Key, value: &Expr) -> Result<Value> {
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Bool(boolean),
+            ..
+        }) => Ok(Value::new(quote!(::core::option::Option::Some(#boolean)))),
+        _ => Err(wrong(key, value, "`true` or `false`")),
+    }
+}
+
+fn text(key: &Key, value: &Expr, expected: &str) -> Result<LitStr> {
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) if text.value().is_empty() => Err(wrong(key, value, "more than an empty string")),
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => Ok(text.clone()),
+        _ => Err(wrong(key, value, expected)),
+    }
+}
+
+/// The strings of a list, those that are right.
+fn texts(key: &Key, value: &Expr, errors: &mut Errors) -> Vec<LitStr> {
+    let expected = "a list of strings, as in [\"...\", \"...\"]";
+    let Expr::Array(array) = value else {
+        errors.push(wrong(key, value, expected));
+        return Vec::new();
+    };
+    let mut texts: Vec<LitStr> = Vec::new();
+    for element in &array.elems {
+        let Some(found) = errors.note(text(key, element, expected)) else {
+            continue;
+        };
+        if texts.iter().any(|other| other.value() == found.value()) {
+            errors.push(Error::new_spanned(&found, "this is in the list already"));
+        }
+        texts.push(found);
+    }
+    texts
+}
+
+fn faults(key: &Key, value: &Expr) -> Result<Value> {
+    let mut errors = Errors::default();
+    let names = texts(key, value, &mut errors);
+    for name in &names {
+        let text = name.value();
+        if !FAULTS.contains(&text.as_str()) {
+            let what = format!(
+                "there is no fault \"{text}\"{}\nfaults: {}",
+                hint(&text, FAULTS),
+                FAULTS.join(", ")
+            );
+            errors.push(Error::new_spanned(name, what));
+        }
+    }
+    let tokens = quote!(::core::option::Option::Some(&[#(#names),*]));
+    errors.0.map_or(Ok(Value::new(tokens)), Err)
+}
+
+fn schedule(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
+    let schedule = quote!(#root::__private::Schedule);
+    let tokens = match value {
+        Expr::Path(function) => {
+            let span = function.span();
+            quote_spanned!(span=> ::core::option::Option::Some(#schedule::Function(#function)))
+        }
+        _ => {
+            let file = text(
+                key,
+                value,
+                "the path of a file, or a `fn() -> FaultSchedule`",
+            )?;
+            quote!(::core::option::Option::Some(#schedule::File(#file)))
+        }
+    };
+    Ok(Value::new(tokens))
+}

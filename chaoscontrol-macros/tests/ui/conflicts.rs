@@ -1,0 +1,16 @@
+//! Values that are right by themselves, but not together.
+
+use chaoscontrol_macros::chaos_test;
+
+struct Node;
+
+#[chaos_test(vms = 3, clients = 3)]
+fn no_server(_: Node) {}
+
+#[chaos_test(vms = 1, clients = 1)]
+fn only_a_client(_: Node) {}
+
+#[chaos_test(schedule = "faults.toml", rounds = 10, branches = 2, faults = ["kill"])]
+fn fixed_and_explored(_: Node) {}
+
+fn main() {}

@@ -1,0 +1,32 @@
+//! Values of the wrong type or out of range.
+
+use chaoscontrol_macros::chaos_test;
+
+struct Node;
+
+#[chaos_test(
+    vms = 0,
+    clients = -1,
+    rounds = "many",
+    branches = 5000,
+    duration = "10",
+    quiet = 1.5,
+    seed = 99999999999999999999,
+    faults = ["partitoin", "kill", "kill", "fire"],
+    schedule = 7,
+    require = "leader elected",
+    memory = 128,
+    files = ["", 3],
+    kernel = "",
+    epoch = "2026-02-30",
+    instruction_ns = 0,
+    must_finish = "yes",
+    stall = 0,
+    wall_limit = "1 fortnight",
+)]
+fn test(_: Node) {}
+
+#[chaos_test(vms = 17, memory = "16M")]
+fn limits(_: Node) {}
+
+fn main() {}
