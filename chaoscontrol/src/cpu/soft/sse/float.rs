@@ -4,6 +4,10 @@
 //! x86-64 host: result, rounding, NaN and flags follow from operands and MXCSR. One asm
 //! block loads the guest's MXCSR with all exceptions masked, executes the instruction,
 //! takes the flags and restores the host's. Unmasked exceptions are raised afterwards.
+//!
+//! One corner differs from hardware: beside an *unmasked* overflow or underflow, PE says
+//! whether the masked result would have been inexact, where hardware asks about the
+//! result with an unbounded exponent.
 
 use iced_x86::{Code, Instruction};
 
