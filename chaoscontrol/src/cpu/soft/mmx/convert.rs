@@ -1,20 +1,20 @@
-//! Conversions between MMX registers and floating point in XMM registers.
+//! Moves and conversions between MMX and XMM registers: SSE instructions that use MMX
+//! registers too.
 //!
-//! They are the conversions of whole XMM registers with zeros in the upper half, which
+//! The conversions are those of whole XMM registers with zeros in the upper half, which
 //! signal nothing.
 
 use iced_x86::{Code, Instruction};
 
-use super::register::{Half, Mm, enter, ready, set};
+use super::register::{Half, Mm, enter, get, ready, set};
 use crate::cpu::soft::op::{Handler, Op};
 use crate::cpu::soft::sse::float::{float, host_float, never, under_mxcsr};
-use crate::cpu::soft::sse::operand::{self, M64, M128, Source, Xmm, dst, handler};
+use crate::cpu::soft::sse::operand::{M64, M128, Source, Xmm, dst, handler, src};
 
 /// A handler `xmm = f(xmm, mm or m64)`.
 macro_rules! from_mmx {
     ($source:ty, $enter:literal, $mnemonic:literal, $keep:expr) => {
         handler!(|core, op| {
-            operand::ready(core)?;
             if $enter {
                 ready(core)?;
             }
@@ -40,7 +40,6 @@ macro_rules! to_mmx {
     };
     ($source:ty, $width:literal, $mnemonic:literal) => {
         handler!(|core, op| {
-            operand::ready(core)?;
             ready(core)?;
             let b = <$source as Source>::get(core, op)? & (u128::MAX >> (128 - $width));
             let result = float(core, |csr| host_float!($mnemonic)(0, b, csr), never)?;
@@ -65,6 +64,17 @@ pub fn lower(i: &Instruction) -> Option<Handler> {
         Cvttps2pi_mm_xmmm64 => to_mmx!(i, M64, 64, "cvttps2dq"),
         Cvtpd2pi_mm_xmmm128 => to_mmx!(i, M128, 128, "cvtpd2dq"),
         Cvttpd2pi_mm_xmmm128 => to_mmx!(i, M128, 128, "cvttpd2dq"),
+        Movq2dq_xmm_mm => handler!(|core, op| {
+            ready(core)?;
+            enter(core);
+            *dst(core, op) = get(core, op.src) as u128;
+        }),
+        Movdq2q_mm_xmm => handler!(|core, op| {
+            ready(core)?;
+            enter(core);
+            let value = src(core, op) as u64;
+            set(core, op, value);
+        }),
         _ => return None,
     })
 }

@@ -11,15 +11,13 @@ use super::sse::operand;
 
 #[macro_use]
 mod register;
-mod convert;
+pub(super) mod convert;
 mod lanes;
 mod moves;
 
 /// Picks the handler of `i` and fills in `op`; `None` if this family does not have it.
 pub fn lower(i: &Instruction, op: &mut Op) -> Option<Handler> {
-    let handler = moves::lower(i)
-        .or_else(|| lanes::lower(i))
-        .or_else(|| convert::lower(i))?;
+    let handler = moves::lower(i).or_else(|| lanes::lower(i))?;
     operand::fill(i, op);
     Some(handler)
 }

@@ -4,7 +4,7 @@ use iced_x86::{Code, Instruction};
 
 use super::register::{Mm, enter, get, ready, set};
 use crate::cpu::soft::op::{Handler, Op};
-use crate::cpu::soft::sse::operand::{self, Gpr32, Gpr64, M16, M32, M64, gpr, handler};
+use crate::cpu::soft::sse::operand::{Gpr32, Gpr64, M16, M32, M64, gpr, handler};
 use crate::cpu::soft::sse::store_selected;
 
 /// A handler that stores an MMX register.
@@ -67,19 +67,6 @@ pub fn lower(i: &Instruction) -> Option<Handler> {
                 set(core, op, value);
             })
         }
-        Movq2dq_xmm_mm => handler!(|core, op| {
-            operand::ready(core)?;
-            ready(core)?;
-            enter(core);
-            *operand::dst(core, op) = get(core, op.src) as u128;
-        }),
-        Movdq2q_mm_xmm => handler!(|core, op| {
-            operand::ready(core)?;
-            ready(core)?;
-            enter(core);
-            let value = operand::src(core, op) as u64;
-            set(core, op, value);
-        }),
         Maskmovq_rDI_mm_mm => handler!(|core, op| {
             ready(core)?;
             let value = get(core, op.src).to_le_bytes();

@@ -3,29 +3,19 @@
 use crate::cpu::soft::core::Core;
 use crate::cpu::soft::mem::Blocked;
 use crate::cpu::soft::op::Op;
-use crate::cpu::soft::sse::operand::{CR0_EM, CR0_TS, Gpr32, Gpr64, M16, M32, M64, Source, raise};
+use crate::cpu::soft::sse::operand::{Gpr32, Gpr64, M16, M32, M64, Source, raise};
 
 /// The exponent and sign of an x87 register that MMX has written.
 const ONES: u128 = 0xFFFF << 64;
 /// The exception summary of the x87 status word: an unmasked exception is pending.
 const SUMMARY: u16 = 1 << 7;
 
-/// The checks that come before any operand is looked at (SDM volume 3, table 2-3).
+/// Raises #MF if an x87 exception is pending: the check before any operand is looked at
+/// that is not already made when the instruction is decoded.
 #[inline(always)]
 pub fn ready(core: &mut Core) -> Result<(), Blocked> {
-    if core.s.cr0 & (CR0_EM | CR0_TS) == 0 && core.s.fpu.status & SUMMARY == 0 {
+    if core.s.fpu.status & SUMMARY == 0 {
         Ok(())
-    } else {
-        unavailable(core)
-    }
-}
-
-#[cold]
-fn unavailable(core: &mut Core) -> Result<(), Blocked> {
-    if core.s.cr0 & CR0_EM != 0 {
-        raise(core, 6, None)
-    } else if core.s.cr0 & CR0_TS != 0 {
-        raise(core, 7, None)
     } else {
         raise(core, 16, None)
     }

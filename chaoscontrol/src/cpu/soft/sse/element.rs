@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, Instruction};
 
-use super::operand::{dst, gpr, ready, src};
+use super::operand::{dst, gpr, src};
 use crate::cpu::soft::op::{Handler, Op};
 
 /// A handler that replaces one element of `$word` size.
@@ -21,14 +21,12 @@ macro_rules! extract {
     ($i:expr, $word:ty) => {
         if Op::is_memory($i, 0) {
             handler!(|core, op| {
-                ready(core)?;
                 let value = (src(core, op) >> position::<$word>(op.imm)) as $word;
                 let address = op.address(core);
                 core.store::<$word>(address, value)?;
             })
         } else {
             handler!(|core, op| {
-                ready(core)?;
                 let value = (src(core, op) >> position::<$word>(op.imm)) as $word;
                 *gpr(core, op) = value as u64;
             })

@@ -12,6 +12,7 @@
 use iced_x86::{Code, Instruction};
 
 use super::operand::raise;
+use crate::cpu::soft::bits::CR4_OSXMMEXCPT;
 use crate::cpu::soft::core::Core;
 use crate::cpu::soft::mem::Blocked;
 use crate::cpu::soft::op::{Handler, Op};
@@ -33,8 +34,6 @@ const FLUSH_TO_ZERO: u32 = 1 << 15;
 const UNDERFLOW: u32 = 1 << 4;
 /// Exceptions found in the operands, before anything is computed: they come alone.
 const BEFORE: u32 = 7;
-
-const CR4_OSXMMEXCPT: u64 = 1 << 10;
 
 /// Computes `f(mxcsr)`, which answers a result and MXCSR after it, and settles the
 /// exceptions. `tiny` says whether a result is denormal, which is an underflow when

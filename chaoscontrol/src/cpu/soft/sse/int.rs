@@ -135,17 +135,14 @@ fn shift(i: &Instruction) -> Option<Handler> {
         ($($code:ident $mnemonic:literal;)*) => {
             match i.code() {
                 $(Code::$code => handler!(|core, op| {
-                    super::operand::ready(core)?;
                     let d = super::operand::dst(core, op);
                     *d = host!($mnemonic)(*d, op.imm as u128);
                 }),)*
                 Code::Pslldq_xmm_imm8 => handler!(|core, op| {
-                    super::operand::ready(core)?;
                     let d = super::operand::dst(core, op);
                     *d = if op.imm < 16 { *d << (8 * op.imm) } else { 0 };
                 }),
                 Code::Psrldq_xmm_imm8 => handler!(|core, op| {
-                    super::operand::ready(core)?;
                     let d = super::operand::dst(core, op);
                     *d = if op.imm < 16 { *d >> (8 * op.imm) } else { 0 };
                 }),

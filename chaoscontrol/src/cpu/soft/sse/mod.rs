@@ -8,6 +8,7 @@
 
 use iced_x86::Instruction;
 
+use super::mmx;
 use super::op::{Handler, Op};
 
 pub(super) use self::moves::store_selected;
@@ -33,7 +34,7 @@ mod tests;
 
 /// Picks the handler of `i` and fills in `op`; `None` if this family does not have it.
 pub fn lower(i: &Instruction, op: &mut Op) -> Option<Handler> {
-    const PARTS: [fn(&Instruction) -> Option<Handler>; 12] = [
+    const PARTS: [fn(&Instruction) -> Option<Handler>; 14] = [
         moves::lower,
         int::lower,
         shuffle::lower,
@@ -46,11 +47,10 @@ pub fn lower(i: &Instruction, op: &mut Op) -> Option<Handler> {
         products::lower,
         approx::lower,
         strings::lower,
+        control::lower,
+        mmx::convert::lower,
     ];
-    let handler = PARTS
-        .iter()
-        .find_map(|part| part(i))
-        .or_else(|| control::lower(i))?;
+    let handler = PARTS.iter().find_map(|part| part(i))?;
     operand::fill(i, op);
     Some(handler)
 }

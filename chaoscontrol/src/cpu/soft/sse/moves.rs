@@ -4,7 +4,7 @@ use std::arch::asm;
 
 use iced_x86::{Code, Instruction};
 
-use super::operand::{aligned, dst, gpr, ready, src, vector};
+use super::operand::{aligned, dst, gpr, src, vector};
 use crate::cpu::soft::op::{Handler, Op};
 
 const LOW64: u128 = u64::MAX as u128;
@@ -14,14 +14,12 @@ const LOW32: u128 = u32::MAX as u128;
 macro_rules! store {
     (aligned) => {
         handler!(|core, op| {
-            ready(core)?;
             let address = aligned(core, op)?;
             core.store::<u128>(address, src(core, op))?;
         })
     };
     ($word:ty, $shift:expr) => {
         handler!(|core, op| {
-            ready(core)?;
             let address = op.address(core);
             core.store::<$word>(address, (src(core, op) >> $shift) as $word)?;
         })
@@ -144,7 +142,6 @@ pub fn lower(i: &Instruction) -> Option<Handler> {
         Pmovmskb_r32_xmm | Pmovmskb_r64_xmm => mask!("pmovmskb"),
 
         Maskmovdqu_rDI_xmm_xmm => handler!(|core, op| {
-            ready(core)?;
             let value = core.s.xmm[op.src as usize & 15].to_le_bytes();
             let mask = core.s.xmm[op.aux as usize & 15].to_le_bytes();
             let address = op.address(core);

@@ -1,5 +1,4 @@
-//! Where the operands of SSE instructions come from, and what each instruction checks
-//! before it touches them.
+//! Where the operands of SSE instructions come from, and how handlers are made of them.
 
 use std::arch::x86_64::__m128i;
 
@@ -9,13 +8,6 @@ use crate::cpu::soft::core::Core;
 use crate::cpu::soft::mem::{Blocked, Word};
 use crate::cpu::soft::op::{Flow, Op, ea};
 use crate::cpu::soft::state::ZERO;
-
-/// CR0.EM: x87, MMX and SSE instructions are undefined.
-pub const CR0_EM: u64 = 1 << 2;
-/// CR0.TS: the first use of x87, MMX or SSE traps.
-pub const CR0_TS: u64 = 1 << 3;
-/// CR4.OSFXSR: the system saves SSE state, so SSE may be used.
-pub const CR4_OSFXSR: u64 = 1 << 9;
 
 const RDI: u8 = 7;
 
@@ -46,22 +38,6 @@ pub fn fill(i: &Instruction, op: &mut Op) {
             _ => {}
         }
     }
-}
-
-/// The checks that come before any operand is looked at (SDM volume 3, table 2-2).
-#[inline(always)]
-pub fn ready(core: &mut Core) -> Result<(), Blocked> {
-    if core.s.cr0 & (CR0_EM | CR0_TS) == 0 && core.s.cr4 & CR4_OSFXSR != 0 {
-        Ok(())
-    } else {
-        unavailable(core)
-    }
-}
-
-#[cold]
-fn unavailable(core: &mut Core) -> Result<(), Blocked> {
-    let undefined = core.s.cr0 & CR0_EM != 0 || core.s.cr4 & CR4_OSFXSR == 0;
-    raise(core, if undefined { 6 } else { 7 }, None)
 }
 
 /// Raises an exception as a handler's error.
@@ -233,7 +209,6 @@ macro_rules! with_source {
     };
     ($source:ident, |$core:ident, $op:ident, $b:ident| $body:block) => {
         handler!(|$core, $op| {
-            $crate::cpu::soft::sse::operand::ready($core)?;
             let $b = <$crate::cpu::soft::sse::operand::$source as $crate::cpu::soft::sse::operand::Source>::get($core, $op)?;
             $body
         })
