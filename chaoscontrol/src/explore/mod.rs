@@ -1,1 +1,3 @@
 //! The search for failing fault schedules.
+
+pub mod simulation;

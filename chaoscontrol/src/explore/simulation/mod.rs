@@ -1,0 +1,371 @@
+//! One branch as it really runs: a cluster, the faults that hit it, and the oracle that
+//! watches it.
+//!
+//! A branch is a pure function of its [`Scenario`], its seed and its schedule. A
+//! [`Checkpoint`] in the middle of one only saves the way there.
+
+mod apply;
+mod timeline;
+
+pub use timeline::{Entry, EntryKind};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chaoscontrol_guest::protocol::{MALFORMED, Message, STATUS_QUIET, STATUS_SETUP};
+
+use crate::cluster::{
+    ClusterConfig, ClusterError, ClusterEvent, ClusterSnapshot, EventKind, NetworkStats,
+    SimulationController, TickHashes,
+};
+use crate::fault::{Fault, FaultEngine, FaultKind, FaultSchedule, Phase, Timing};
+use crate::machine::VmSnapshot;
+use crate::oracle::{Failure, FailureKind, Moment, PropertyOracle};
+
+/// What all branches of a test share.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The booted machine that all VMs are forks of.
+    pub boot: VmSnapshot,
+    /// The cluster.
+    pub cluster: ClusterConfig,
+    /// Virtual ns without any sign of life that fail a branch; 0 is never.
+    pub stall_ns: u64,
+    /// Whether a body that still runs at the end fails its branch.
+    pub must_finish: bool,
+}
+
+impl Scenario {
+    fn timing(&self) -> Timing {
+        Timing {
+            duration_ns: self.cluster.duration_ns,
+            quiet_ns: self.cluster.quiet_ns,
+        }
+    }
+
+    fn servers(&self) -> usize {
+        self.cluster.vms - self.cluster.clients
+    }
+}
+
+/// What a branch did, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Instructions that all VMs retired, the way to the setup not counted.
+    pub instructions: u64,
+    /// Faults applied, by kind.
+    pub faults: BTreeMap<FaultKind, u64>,
+    /// Events that guests sent, by name.
+    pub events: BTreeMap<String, u64>,
+}
+
+/// A cluster under test.
+pub struct Simulation {
+    scenario: Arc<Scenario>,
+    cluster: SimulationController,
+    engine: FaultEngine,
+    oracle: PropertyOracle,
+    tally: Tally,
+    /// `retired` of each VM up to which `tally` has counted.
+    counted: Vec<u64>,
+    sent: u64,
+    timeline: Option<Vec<Entry>>,
+}
+
+/// A [`Simulation`] at one moment.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    cluster: ClusterSnapshot,
+    engine: FaultEngine,
+    oracle: PropertyOracle,
+    tally: Tally,
+    counted: Vec<u64>,
+    sent: u64,
+}
+
+impl Checkpoint {
+    /// Cluster time in ns.
+    pub fn time(&self) -> u64 {
+        self.cluster.time()
+    }
+
+    /// Bytes that it holds and those before it do not.
+    pub fn owned_bytes(&self) -> u64 {
+        self.cluster.owned_bytes()
+    }
+
+    /// Cluster time of schedule time 0, if setup was complete.
+    pub fn start_ns(&self) -> Option<u64> {
+        self.engine.start_ns()
+    }
+}
+
+impl Simulation {
+    /// The cluster at its start, with all VMs about to wake.
+    ///
+    /// # Errors
+    /// A size that is not possible, or a host without memory.
+    pub fn new(scenario: Arc<Scenario>) -> Result<Simulation, ClusterError> {
+        let mut cluster = SimulationController::new(&scenario.boot, scenario.cluster.clone())?;
+        let counted = (0..scenario.cluster.vms)
+            .map(|vm| cluster.vm_mut(vm).retired())
+            .collect();
+        Ok(Simulation {
+            engine: FaultEngine::new(
+                FaultSchedule::default(),
+                scenario.timing(),
+                scenario.servers(),
+            ),
+            oracle: PropertyOracle::new(),
+            tally: Tally::default(),
+            counted,
+            sent: 0,
+            timeline: None,
+            scenario,
+            cluster,
+        })
+    }
+
+    /// From now on remembers what happens, line by line.
+    pub fn record(&mut self) {
+        self.timeline.get_or_insert_default();
+    }
+
+    /// What happened since [`Simulation::record`], in order of time.
+    pub fn timeline(&self) -> &[Entry] {
+        self.timeline.as_deref().unwrap_or_default()
+    }
+
+    /// Cluster time in ns.
+    pub fn now(&self) -> u64 {
+        self.cluster.now()
+    }
+
+    /// Cluster time of schedule time 0, once setup is complete.
+    pub fn start_ns(&self) -> Option<u64> {
+        self.engine.start_ns()
+    }
+
+    /// The failure, if there is one already.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.oracle.failure()
+    }
+
+    /// What the oracle has seen.
+    pub fn oracle(&self) -> &PropertyOracle {
+        &self.oracle
+    }
+
+    /// What the branch did so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The network's counters.
+    pub fn network(&self) -> &NetworkStats {
+        self.cluster.network_stats()
+    }
+
+    /// The cluster, to read its machines.
+    pub fn cluster(&mut self) -> &mut SimulationController {
+        &mut self.cluster
+    }
+
+    /// Hash of everything that decides how the branch goes on.
+    pub fn state_hash(&mut self) -> u64 {
+        self.cluster.state_hash()
+    }
+
+    /// The state hashes of the ticks since the last call, if the scenario asks for them.
+    pub fn take_hashes(&mut self) -> Vec<TickHashes> {
+        self.cluster.take_hashes()
+    }
+
+    /// Runs until setup is complete, or until it has failed.
+    pub fn set_up(&mut self) {
+        while self.engine.start_ns().is_none() && !self.is_over() {
+            self.tick(u64::MAX);
+        }
+    }
+
+    /// Begins a branch: from now on `schedule` applies, and the random streams of network
+    /// and machines are those of `seed`. To be called right after setup.
+    pub fn begin(&mut self, seed: u64, schedule: FaultSchedule) {
+        self.tally = Tally::default();
+        self.cluster.branch(seed);
+        self.reschedule(schedule);
+    }
+
+    /// Replaces the faults that are still to come.
+    pub fn reschedule(&mut self, schedule: FaultSchedule) {
+        self.engine.reschedule(schedule, self.now());
+    }
+
+    /// Runs to the end of the branch, or to cluster time `time` if that comes first.
+    pub fn run_until(&mut self, time: u64) {
+        while self.now() < time && !self.is_over() {
+            self.tick(time);
+        }
+    }
+
+    /// Whether the branch has come to its end: it failed, its time is up, or every body
+    /// that counts has returned.
+    pub fn is_over(&self) -> bool {
+        if self.oracle.failure().is_some() || self.engine.phase(self.now()) == Phase::Over {
+            return true;
+        }
+        let cluster = &self.scenario.cluster;
+        let counts = |vm: &usize| cluster.clients == 0 || cluster.is_client(*vm);
+        self.engine.start_ns().is_some()
+            && (0..cluster.vms)
+                .filter(counts)
+                .all(|vm| self.oracle.finished().contains(&vm))
+    }
+
+    /// The whole of it at this moment.
+    pub fn checkpoint(&mut self) -> Checkpoint {
+        Checkpoint {
+            cluster: self.cluster.snapshot(),
+            engine: self.engine.clone(),
+            oracle: self.oracle.clone(),
+            tally: self.tally.clone(),
+            counted: self.counted.clone(),
+            sent: self.sent,
+        }
+    }
+
+    /// Goes back (or over) to `checkpoint`; a recorded timeline is dropped.
+    ///
+    /// # Errors
+    /// A checkpoint of a cluster of another shape.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), ClusterError> {
+        self.cluster.restore(&checkpoint.cluster)?;
+        self.engine = checkpoint.engine.clone();
+        self.oracle = checkpoint.oracle.clone();
+        self.tally = checkpoint.tally.clone();
+        self.counted.clone_from(&checkpoint.counted);
+        self.sent = checkpoint.sent;
+        self.timeline = None;
+        Ok(())
+    }
+
+    /// Applies what is due, and runs to what is next: the end of a tick, a fault, `time`.
+    fn tick(&mut self, time: u64) {
+        for firing in self.engine.fire(self.now()) {
+            self.apply(firing);
+        }
+        self.update_status();
+        let tick = self.now() + crate::cluster::TICK_NS - self.now() % crate::cluster::TICK_NS;
+        let next = self
+            .engine
+            .next_ns()
+            .filter(|&at| at > self.now())
+            .unwrap_or(u64::MAX);
+        let events = self.cluster.run_until(tick.min(next).min(time));
+        for event in &events {
+            self.event(event);
+        }
+        self.count_instructions();
+        self.judge();
+    }
+
+    fn update_status(&mut self) {
+        let phase = self.engine.phase(self.now());
+        let mut bits = 0;
+        if phase >= Phase::Faults {
+            bits |= STATUS_SETUP;
+        }
+        if phase >= Phase::Quiet {
+            bits |= STATUS_QUIET;
+        }
+        self.cluster.set_status_bits(bits);
+    }
+
+    fn event(&mut self, event: &ClusterEvent) {
+        let at = Moment {
+            time_ns: event.time,
+            vm: event.vm,
+        };
+        self.oracle.activity(event.time);
+        match &event.kind {
+            EventKind::Message(bytes) => {
+                let Ok(message) = Message::decode(bytes) else {
+                    debug_assert_ne!(MALFORMED, 0, "the machine answers such messages itself");
+                    return;
+                };
+                self.note_message(at, &message);
+                match message {
+                    Message::SetupComplete => {
+                        self.engine.setup_complete(event.vm, event.time);
+                    }
+                    Message::Event { name, .. } => {
+                        *self.tally.events.entry(name.to_owned()).or_default() += 1;
+                    }
+                    Message::Fault { fault } => {
+                        if let Some(fault) = Fault::from_request(fault, self.scenario.cluster.vms) {
+                            let firing = self.engine.inject(fault, self.now());
+                            self.apply(firing);
+                        }
+                    }
+                    _ => {}
+                }
+                self.oracle.message(at, &message);
+            }
+            EventKind::Serial(line) => {
+                self.note_console(at, line);
+                self.oracle.console(at, line);
+            }
+            EventKind::Off(why) => {
+                let kind = FailureKind::Shutdown(why.to_string());
+                self.oracle.fail(Failure { at: Some(at), kind });
+            }
+        }
+    }
+
+    fn count_instructions(&mut self) {
+        for vm in 0..self.scenario.cluster.vms {
+            let retired = self.cluster.vm(vm).retired();
+            self.tally.instructions += retired - self.counted[vm];
+            self.counted[vm] = retired;
+        }
+    }
+
+    /// Looks for failures of the cluster as a whole.
+    fn judge(&mut self) {
+        let now = self.now();
+        let cluster = &self.scenario.cluster;
+        let mut fail = |time_ns, kind| self.oracle.fail(Failure::new(time_ns, cluster.vms, kind));
+        let sent = self.cluster.network_stats().delivered + self.cluster.network_stats().dropped();
+        if self.engine.start_ns().is_none() && now >= cluster.setup_ns {
+            let (vms, limit_ns) = (self.engine.missing_setup(), cluster.setup_ns);
+            fail(limit_ns, FailureKind::SetupIncomplete { vms, limit_ns });
+        }
+        if self.scenario.must_finish && self.engine.phase(now) == Phase::Over {
+            let counts = |vm: &usize| cluster.clients == 0 || cluster.is_client(*vm);
+            let late = (0..cluster.vms).filter(counts);
+            let vms: Vec<usize> = late
+                .filter(|vm| !self.oracle.finished().contains(vm))
+                .collect();
+            if !vms.is_empty() {
+                self.oracle.fail(Failure::new(
+                    now,
+                    cluster.vms,
+                    FailureKind::Unfinished { vms },
+                ));
+            }
+        }
+        if sent != self.sent {
+            self.sent = sent;
+            self.oracle.activity(now);
+        }
+        let stall_ns = self.scenario.stall_ns;
+        let at = self.oracle.stalls_at(stall_ns);
+        if stall_ns != 0 && self.engine.start_ns().is_some() && now >= at {
+            self.oracle.fail(Failure::new(
+                at,
+                cluster.vms,
+                FailureKind::Stall { stall_ns },
+            ));
+        }
+    }
+}

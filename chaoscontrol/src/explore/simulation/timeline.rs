@@ -1,0 +1,131 @@
+//! What happened in a branch, as lines a person can read.
+
+use chaoscontrol_guest::protocol::{End, Message, Stream};
+
+use super::{Moment, Simulation};
+
+/// What a line of the timeline is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryKind {
+    /// A fault, or its end.
+    Fault,
+    /// A line that a process wrote.
+    Output,
+    /// A line of the kernel's console.
+    Console,
+    /// An event or a step in a body's life.
+    Event,
+    /// An assertion.
+    Assertion,
+}
+
+/// A line of the timeline.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// When and where; a `vm` beyond the last one is the cluster as a whole.
+    pub at: Moment,
+    /// What it is about.
+    pub kind: EntryKind,
+    /// In words.
+    pub text: String,
+}
+
+impl Simulation {
+    pub(super) fn note(&mut self, at: Moment, kind: EntryKind, text: impl FnOnce() -> String) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.push(Entry {
+                at,
+                kind,
+                text: text(),
+            });
+        }
+    }
+
+    pub(super) fn note_console(&mut self, at: Moment, line: &[u8]) {
+        self.note(at, EntryKind::Console, || {
+            String::from_utf8_lossy(line).into_owned()
+        });
+    }
+
+    pub(super) fn note_message(&mut self, at: Moment, message: &Message<'_>) {
+        let Some((kind, text)) = describe(message) else {
+            return;
+        };
+        self.note(at, kind, || text);
+    }
+}
+
+/// A message as a line; `None` for what nobody needs to see.
+fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
+    use EntryKind as K;
+    Some(match *message {
+        Message::BodyStarted { .. } => (K::Event, "body started".into()),
+        Message::SetupComplete => (K::Event, "setup complete".into()),
+        Message::Event { name, details: "" } => (K::Event, name.into()),
+        Message::Event { name, details } => (K::Event, format!("{name}: {details}")),
+        Message::Output { stream, line, .. } => {
+            let line = String::from_utf8_lossy(line);
+            let text = match stream {
+                Stream::Stdout => line.into_owned(),
+                Stream::Stderr => format!("(stderr) {line}"),
+            };
+            (K::Output, text)
+        }
+        Message::Assert {
+            kind,
+            condition,
+            message,
+            details,
+            ..
+        } => {
+            let details = details.lines().collect::<Vec<_>>().join(", ");
+            let result = if condition { "holds" } else { "FAILED" };
+            (
+                K::Assertion,
+                format!("{} \"{message}\" {result} {details}", kind.name())
+                    .trim_end()
+                    .into(),
+            )
+        }
+        Message::Agree {
+            message,
+            key,
+            value,
+            ..
+        } => (
+            K::Assertion,
+            format!("agree \"{message}\": {key} is {value}"),
+        ),
+        Message::Panic {
+            thread,
+            message,
+            location,
+            ..
+        } => (
+            K::Event,
+            format!("thread {thread} panicked at {location}: {message}"),
+        ),
+        Message::BodyEnd { end } => {
+            let text = match end {
+                End::Ok => "body returned".into(),
+                End::Err { text } => format!("body returned an error: {text}"),
+                End::Exit { code } => format!("body exited with status {code}"),
+                End::Signal { signal } => format!("body was ended by signal {signal}"),
+                End::Panicked => "body panicked".into(),
+            };
+            (K::Event, text)
+        }
+        Message::ControlDone { id, errno: 0 } => (K::Event, format!("order {id} took effect")),
+        Message::ControlDone { id, errno } => {
+            (K::Event, format!("order {id} failed with errno {errno}"))
+        }
+        Message::AgentError { text } => (K::Event, format!("agent: {text}")),
+        Message::Boot
+        | Message::Identity
+        | Message::Status
+        | Message::GetRandom
+        | Message::RandomChoice { .. }
+        | Message::Site { .. }
+        | Message::Fault { .. } => return None,
+    })
+}
