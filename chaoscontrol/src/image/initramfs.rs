@@ -9,10 +9,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::cpio::Cpio;
 use super::elf::{self, ElfError, Program};
+use crate::cpu::ram::PAGE_SIZE;
+use crate::cpu::soft::coverage::{CodeMap, CodeOrigin};
 
 /// Why an initramfs could not be packed.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +109,32 @@ impl Initramfs {
             packer.tree(host, guest)?;
         }
         Ok(packer.finish())
+    }
+}
+
+impl Initramfs {
+    /// Names each page of packed code by its content, as the CPU finds it in memory.
+    pub fn code_map(&self) -> CodeMap {
+        let mut map = CodeMap::new();
+        for (file, program) in self.programs.iter().enumerate() {
+            for range in &program.text {
+                for offset in
+                    (range.start & !(PAGE_SIZE - 1)..range.end).step_by(PAGE_SIZE as usize)
+                {
+                    let mut page = [0; PAGE_SIZE as usize];
+                    let rest = &program.content[offset as usize..];
+                    let length = rest.len().min(page.len());
+                    page[..length].copy_from_slice(&rest[..length]);
+                    let origin = CodeOrigin {
+                        file: file as u32,
+                        offset,
+                        region: u8::from(file != 0),
+                    };
+                    map.entry(xxh3_64(&page)).or_insert(origin);
+                }
+            }
+        }
+        map
     }
 }
 

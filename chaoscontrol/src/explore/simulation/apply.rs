@@ -1,6 +1,6 @@
 //! How each fault is done to a cluster.
 
-use crate::fault::{Cause, Fault, Firing};
+use crate::fault::{Cause, Fault, Firing, ScheduledFault};
 
 use super::timeline::EntryKind;
 use super::{Moment, Simulation};
@@ -40,6 +40,11 @@ impl Simulation {
         if cause != Cause::Recovery {
             *self.tally.faults.entry(fault.kind()).or_default() += 1;
         }
+        let at = at_ns.saturating_sub(self.engine.start_ns().unwrap_or(at_ns));
+        self.tally.applied.push(ScheduledFault {
+            at_ns: at,
+            fault: fault.clone(),
+        });
         let vm = match fault.vms()[..] {
             [vm] => vm,
             _ => self.scenario.cluster.vms,

@@ -18,8 +18,9 @@ use crate::cluster::{
     ClusterConfig, ClusterError, ClusterEvent, ClusterSnapshot, EventKind, NetworkStats,
     SimulationController, TickHashes,
 };
-use crate::fault::{Fault, FaultEngine, FaultKind, FaultSchedule, Phase, Timing};
-use crate::machine::VmSnapshot;
+use crate::cpu::soft::coverage::CodeMap;
+use crate::fault::{Fault, FaultEngine, FaultKind, FaultSchedule, Phase, ScheduledFault, Timing};
+use crate::machine::{COVERAGE, VmSnapshot};
 use crate::oracle::{Failure, FailureKind, Moment, PropertyOracle};
 
 /// What all branches of a test share.
@@ -33,6 +34,8 @@ pub struct Scenario {
     pub stall_ns: u64,
     /// Whether a body that still runs at the end fails its branch.
     pub must_finish: bool,
+    /// Names the packed code whose edges are counted; `None` counts none.
+    pub code_map: Option<Arc<CodeMap>>,
 }
 
 impl Scenario {
@@ -57,6 +60,8 @@ pub struct Tally {
     pub faults: BTreeMap<FaultKind, u64>,
     /// Events that guests sent, by name.
     pub events: BTreeMap<String, u64>,
+    /// The faults that were applied, bodies' and recoveries included, by virtual ns after setup.
+    pub applied: Vec<ScheduledFault>,
 }
 
 /// A cluster under test.
@@ -69,6 +74,7 @@ pub struct Simulation {
     /// `retired` of each VM up to which `tally` has counted.
     counted: Vec<u64>,
     sent: u64,
+    edges: Vec<u8>,
     timeline: Option<Vec<Entry>>,
 }
 
@@ -81,6 +87,7 @@ pub struct Checkpoint {
     tally: Tally,
     counted: Vec<u64>,
     sent: u64,
+    edges: Vec<u8>,
 }
 
 impl Checkpoint {
@@ -110,6 +117,11 @@ impl Simulation {
         let counted = (0..scenario.cluster.vms)
             .map(|vm| cluster.vm_mut(vm).retired())
             .collect();
+        if let Some(map) = &scenario.code_map {
+            for vm in 0..scenario.cluster.vms {
+                cluster.vm_mut(vm).count_edges(map);
+            }
+        }
         Ok(Simulation {
             engine: FaultEngine::new(
                 FaultSchedule::default(),
@@ -120,6 +132,7 @@ impl Simulation {
             tally: Tally::default(),
             counted,
             sent: 0,
+            edges: vec![0; COVERAGE],
             timeline: None,
             scenario,
             cluster,
@@ -181,6 +194,14 @@ impl Simulation {
         self.cluster.take_hashes()
     }
 
+    /// How often each edge was taken since the cluster's start.
+    pub fn edges(&mut self) -> &[u8] {
+        for vm in 0..self.scenario.cluster.vms {
+            self.cluster.vm_mut(vm).drain_edges(&mut self.edges);
+        }
+        &self.edges
+    }
+
     /// Runs until setup is complete, or until it has failed.
     pub fn set_up(&mut self) {
         while self.engine.start_ns().is_none() && !self.is_over() {
@@ -192,8 +213,15 @@ impl Simulation {
     /// and machines are those of `seed`. To be called right after setup.
     pub fn begin(&mut self, seed: u64, schedule: FaultSchedule) {
         self.tally = Tally::default();
-        self.cluster.branch(seed);
+        self.edges();
+        self.edges.fill(0);
+        self.reseed(seed);
         self.reschedule(schedule);
+    }
+
+    /// From now on the random streams of network and machines are those of `seed`.
+    pub fn reseed(&mut self, seed: u64) {
+        self.cluster.branch(seed);
     }
 
     /// Replaces the faults that are still to come.
@@ -231,6 +259,7 @@ impl Simulation {
             tally: self.tally.clone(),
             counted: self.counted.clone(),
             sent: self.sent,
+            edges: self.edges().to_vec(),
         }
     }
 
@@ -245,6 +274,8 @@ impl Simulation {
         self.tally = checkpoint.tally.clone();
         self.counted.clone_from(&checkpoint.counted);
         self.sent = checkpoint.sent;
+        self.edges();
+        self.edges.clone_from(&checkpoint.edges);
         self.timeline = None;
         Ok(())
     }
