@@ -10,7 +10,6 @@ pub mod cpuid;
 pub mod msr;
 pub mod ram;
 pub mod soft;
-pub mod tsc;
 
 pub use ram::{Ram, RamError};
 

@@ -175,13 +175,18 @@ impl DeterministicVm {
             exits: 0,
         };
         Ok(DeterministicVm {
-            cpu: SoftCpu::new(ram.clone(), crate::cpu::CpuConfig::default()),
+            cpu: SoftCpu::new(ram.clone(), config.cpu),
             base: MemorySnapshot::zeroed(ram.pages()),
             hash: MemoryHash::new(ram.pages()),
             config,
             ram,
             state,
         })
+    }
+
+    /// The machine's CPU.
+    pub fn cpu(&self) -> &SoftCpu {
+        &self.cpu
     }
 
     /// The machine's configuration.
