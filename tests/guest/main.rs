@@ -1,0 +1,69 @@
+//! The program that whole-system tests boot as `/init`: the agent, and a few bodies.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use chaoscontrol_guest::{Node, agent, get_random, send_event};
+
+const PORT: u16 = 7000;
+
+fn main() {
+    agent::enter(&|name| match name {
+        "idle" => Some(idle),
+        "random" => Some(random),
+        "ring" => Some(ring),
+        _ => None,
+    });
+    eprintln!("this program is the guest of whole-system tests and runs only in a test VM");
+    std::process::exit(2);
+}
+
+/// Completes its setup and does nothing.
+fn idle(node: Node) -> Result<(), String> {
+    node.setup_complete();
+    Ok(())
+}
+
+/// Says what the kernel's random generator and the host's streams give it.
+fn random(node: Node) -> Result<(), String> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut f| f.read_exact(&mut bytes))
+        .map_err(|e| e.to_string())?;
+    send_event("kernel", u128::from_le_bytes(bytes));
+    send_event("host", get_random());
+    node.setup_complete();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Sends counted lines to the next VM over TCP, for ever, and reports those of the one before.
+fn ring(node: Node) -> Result<(), String> {
+    let listener = TcpListener::bind(("0.0.0.0", PORT)).map_err(|e| e.to_string())?;
+    node.setup_complete();
+    let next = node.vms()[(node.index() + 1) % node.vms().len()].socket(PORT);
+    std::thread::spawn(move || {
+        let mut count = 0u64;
+        loop {
+            let Ok(mut stream) = TcpStream::connect(next) else {
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
+            };
+            while writeln!(stream, "{count}").is_ok() {
+                count += 1;
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        }
+    });
+    loop {
+        let (stream, _) = listener.accept().map_err(|e| e.to_string())?;
+        for line in std::io::BufRead::lines(std::io::BufReader::new(stream)) {
+            match line {
+                Ok(line) => send_event("heard", line),
+                Err(_) => break,
+            }
+        }
+    }
+}
