@@ -91,7 +91,7 @@ fn memory(fpu: &mut Fpu, op: &Op, form: usize, b: u128) {
     binary(fpu, OPERATIONS[op.aux as usize][form], 0, operands);
 }
 
-fn unary(fpu: &mut Fpu, operation: Operation) {
+pub(super) fn unary(fpu: &mut Fpu, operation: Operation) {
     let operands = fpu.get(0).map(|a| (a, 0));
     binary(fpu, operation, 0, operands);
 }

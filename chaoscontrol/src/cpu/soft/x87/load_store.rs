@@ -53,7 +53,7 @@ pub(super) fn lower(i: &Instruction, op: &mut Op) -> Option<Handler> {
         Fldpi => handler!(register, |fpu, _| load(fpu, 0, host::fldpi)),
         Fldlg2 => handler!(register, |fpu, _| load(fpu, 0, host::fldlg2)),
         Fldln2 => handler!(register, |fpu, _| load(fpu, 0, host::fldln2)),
-        Fld_sti => handler!(register, |fpu, op| fld(fpu, op)),
+        Fld_sti => handler!(register, fld),
 
         Fst_m32fp => store!(u32, host::fst32, INDEFINITE_32, 0),
         Fstp_m32fp => store!(u32, host::fst32, INDEFINITE_32, 1),

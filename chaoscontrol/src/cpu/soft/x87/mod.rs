@@ -21,11 +21,16 @@ use super::state::{BLOCK, Fpu};
 mod arithmetic;
 mod compare;
 mod control;
+mod functions;
 mod host;
 mod load_store;
+#[cfg(test)]
+mod native;
 mod registers;
 mod save;
 mod stack;
+mod transcendental;
+mod wide;
 
 /// CR0.MP: WAIT heeds CR0.TS.
 const CR0_MP: u64 = 1 << 1;
@@ -47,6 +52,7 @@ pub fn lower(i: &Instruction, op: &mut Op) -> Option<Handler> {
     let handler = control::lower(i)
         .or_else(|| save::lower(i))
         .or_else(|| load_store::lower(i, &mut draft))
+        .or_else(|| transcendental::lower(i))
         .or_else(|| arithmetic::lower(i, &mut draft))
         .or_else(|| compare::lower(i, &mut draft))?;
     *op = draft;

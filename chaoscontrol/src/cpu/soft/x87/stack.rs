@@ -15,7 +15,6 @@ pub const OE: u16 = 1 << 3;
 /// Underflow.
 pub const UE: u16 = 1 << 4;
 /// Inexact result.
-#[allow(dead_code)]
 pub const PE: u16 = 1 << 5;
 /// Stack fault.
 pub const SF: u16 = 1 << 6;
@@ -68,12 +67,14 @@ impl Fpu {
     }
 
     /// Sets exception flags, and C1 to what `flags` has; true if none of the exceptions is unmasked
-    /// that leave operands as they were.
+    /// that are found before an operation, and prevent it.
     fn flag(&mut self, flags: u16) -> bool {
-        const SETTABLE: u16 = 0x7F | C1;
-        self.status = self.status & !C1 | flags & SETTABLE;
+        const BEFORE: u16 = IE | DE | ZE;
+        let happens = flags & !self.control & BEFORE == 0;
+        let settable = BEFORE | SF | C1 | if happens { OE | UE | PE } else { 0 };
+        self.status = self.status & !C1 | flags & settable;
         self.summarize();
-        flags & !self.control & (IE | DE | ZE) == 0
+        happens
     }
 
     /// A stack underflow; true if it is masked.
