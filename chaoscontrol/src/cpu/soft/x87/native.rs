@@ -53,9 +53,7 @@ impl Random {
             0 | 1 => CORNERS[self.below(16) as usize],
             2 => (self.below(0x8000) as u128) << 64 | mantissa,
             3 => (self.below(80) as u128) << 64 | mantissa,
-            4 => {
-                (0x3FFF + self.below(70) as u128) << 64 | mantissa & u64::MAX as u128 - 0xFFFF_FFFF
-            }
+            4 => (0x3FFF + self.below(70) as u128) << 64 | mantissa & !0xFFFF_FFFF,
             _ => (0x3FF0 + self.below(0x60) as u128) << 64 | mantissa,
         }
     }
