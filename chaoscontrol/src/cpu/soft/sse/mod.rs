@@ -27,6 +27,8 @@ mod int;
 mod moves;
 mod products;
 mod round;
+#[cfg(test)]
+mod rules;
 pub(super) mod shuffle;
 mod strings;
 #[cfg(test)]
