@@ -49,6 +49,9 @@ impl TestCase {
 pub use chaoscontrol_guest::agent::Body;
 
 /// What a body may return: `()`, or a `Result` whose error can be shown.
+#[diagnostic::on_unimplemented(
+    message = "a chaos test returns `()` or `Result<(), E>` with `E: Debug`, not `{Self}`"
+)]
 pub trait Outcome {
     /// The error's text, if it is one.
     fn outcome(self) -> Result<(), String>;

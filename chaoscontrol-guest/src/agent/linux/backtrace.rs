@@ -71,6 +71,10 @@ extern "C-unwind" fn take(context: *mut c_void, frames: *mut c_void) -> c_int {
     };
     // SAFETY: the context is the one the unwinder calls this function with.
     *slot = unsafe { _Unwind_GetIP(context) };
+    if *slot == 0 {
+        // Where a thread begins.
+        return ENOUGH;
+    }
     frames.count += 1;
     GO_ON
 }
