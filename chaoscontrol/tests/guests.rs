@@ -1,0 +1,274 @@
+//! Guests that talk: agent, SDK and network on a real Linux kernel. This executable is
+//! the host's side and, packed as `/init`, the guest's.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chaoscontrol::cluster::{self, ClusterConfig, EventKind, SimulationController};
+use chaoscontrol::guest::agent::{self, Body};
+use chaoscontrol::guest::protocol::{Message, STATUS_SETUP};
+use chaoscontrol::image::Initramfs;
+use chaoscontrol::image::kernel::{self, KernelRequest};
+use chaoscontrol::machine::{VmConfig, VmSnapshot};
+use chaoscontrol::prelude::*;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// What VMs run, by name.
+const BODIES: [(&str, Body); 8] = [
+    ("tour", |node| tour(&node)),
+    ("err", |_| Err("no quorum".into())),
+    ("exit", |_| std::process::exit(3)),
+    ("signal", |_| std::process::abort()),
+    ("panic", |_| panic!("on main")),
+    ("thread", |_| {
+        panics_on_a_thread().map_err(|error| error.to_string())
+    }),
+    ("clock", |_| tells_the_time()),
+    ("echo", |node| {
+        echo(&node).map_err(|error| error.to_string())
+    }),
+];
+
+fn tour(node: &Node) -> std::result::Result<(), String> {
+    println!("{} of {} at {}", node.name(), node.vms().len(), node.addr());
+    let names = std::net::ToSocketAddrs::to_socket_addrs("vm1:80")
+        .map_err(|error| error.to_string())?
+        .map(|address| address.to_string())
+        .collect::<Vec<_>>();
+    println!("vm1 is {names:?}");
+    eprint!("no newline");
+    let mut random = [0; 8];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut random))
+        .map_err(|error| error.to_string())?;
+    send_event("random", format_args!("{:x} {:x?}", get_random(), random));
+    std::fs::write(node.data_dir().join("file"), "kept").map_err(|error| error.to_string())?;
+    assert_always!(node.index() < 3, "indices are small", index = node.index());
+    assert_agree!("vms", node.vms().len(), "one cluster");
+    node.setup_complete();
+    Ok(())
+}
+
+fn panics_on_a_thread() -> io::Result<()> {
+    let thread = std::thread::Builder::new().name("worker".into());
+    let _ = thread.spawn(|| panic!("off main"))?.join();
+    Ok(())
+}
+
+fn tells_the_time() -> std::result::Result<(), String> {
+    loop {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        send_event("time", now.map_or(0, |now| now.as_secs()));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Everyone sends numbers to everyone, and back.
+fn echo(node: &Node) -> io::Result<()> {
+    let listener = TcpListener::bind((node.addr(), 4000))?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    for peer in node
+        .vms()
+        .into_iter()
+        .filter(|peer| peer.index != node.index())
+    {
+        let mut stream = loop {
+            match TcpStream::connect(peer.socket(4000)) {
+                Ok(stream) => break stream,
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        stream.set_nodelay(true)?;
+        for number in 0..20u64 {
+            stream.write_all(&number.to_le_bytes())?;
+            let mut back = [0; 8];
+            stream.read_exact(&mut back)?;
+            assert_eq!(u64::from_le_bytes(back), number);
+        }
+        send_event("echoed", peer.index);
+    }
+    Ok(())
+}
+
+/// The machine that all clusters here are forks of.
+fn boot() -> std::result::Result<&'static VmSnapshot, Failed> {
+    static BOOT: OnceLock<std::result::Result<VmSnapshot, String>> = OnceLock::new();
+    let booted = BOOT.get_or_init(|| {
+        let say = |line: &str| eprintln!("{line}");
+        let kernel = kernel::locate(&KernelRequest::default(), &say).map_err(|e| e.to_string())?;
+        let executable = std::env::current_exe().map_err(|e| e.to_string())?;
+        let initramfs = Initramfs::pack(&executable, &[]).map_err(|e| e.to_string())?;
+        let config = VmConfig {
+            kernel: kernel.bytes,
+            initrd: initramfs.bytes,
+            ..VmConfig::default()
+        };
+        cluster::boot(config).map_err(|e| e.to_string())
+    });
+    booted.as_ref().map_err(Failed::from)
+}
+
+fn cluster(test: &str, vms: usize, seed: u64) -> std::result::Result<SimulationController, Failed> {
+    let config = ClusterConfig {
+        vms,
+        seed,
+        test: test.into(),
+        ..ClusterConfig::default()
+    };
+    Ok(SimulationController::new(boot()?, config)?)
+}
+
+/// The messages of `time` virtual ms, as text: virtual ms, VM, message.
+fn messages(cluster: &mut SimulationController, ms: u64) -> Vec<(u64, usize, String)> {
+    let until = cluster.now() + ms * 1_000_000;
+    let mut texts = Vec::new();
+    for event in cluster.run_until(until) {
+        let text = match &event.kind {
+            EventKind::Message(bytes) => match Message::decode(bytes) {
+                Ok(Message::Output { line, .. }) => {
+                    format!("output {}", String::from_utf8_lossy(line))
+                }
+                Ok(Message::Event { name, details }) => format!("event {name} {details}"),
+                Ok(message) => format!("{message:?}"),
+                Err(error) => format!("malformed: {error}"),
+            },
+            other => format!("{other:?}"),
+        };
+        texts.push((event.time / 1_000_000, event.vm, text));
+    }
+    texts
+}
+
+fn texts(test: &str, vms: usize, seed: u64, ms: u64) -> std::result::Result<Vec<String>, Failed> {
+    let told = messages(&mut cluster(test, vms, seed)?, ms);
+    Ok(told.into_iter().map(|(_, _, text)| text).collect())
+}
+
+#[track_caller]
+fn has(texts: &[String], wanted: &str) -> std::result::Result<(), Failed> {
+    if texts.iter().any(|text| text.contains(wanted)) {
+        return Ok(());
+    }
+    Err(format!("{wanted:?} is not among:\n{}", texts.join("\n")).into())
+}
+
+fn the_agent_makes_a_machine_a_node() -> std::result::Result<(), Failed> {
+    let told = texts("tour", 2, 1, 200)?;
+    for wanted in [
+        "BodyStarted",
+        "output vm0 of 2 at 10.13.0.1",
+        "output vm1 of 2 at 10.13.0.2",
+        "output vm1 is [\"10.13.0.2:80\"]",
+        "message: \"indices are small\", details: \"index = 1\"",
+        "message: \"one cluster\", key: \"\\\"vms\\\"\", value: \"2\"",
+        "SetupComplete",
+        "BodyEnd { end: Ok }",
+    ] {
+        has(&told, wanted)?;
+    }
+    Ok(())
+}
+
+fn randomness_differs_between_vms_and_seeds_never_between_runs() -> std::result::Result<(), Failed>
+{
+    let random = |seed| {
+        let told = texts("tour", 3, seed, 200)?;
+        let random: BTreeSet<String> = told
+            .into_iter()
+            .filter(|text| text.starts_with("event random"))
+            .collect();
+        Ok::<_, Failed>(random)
+    };
+    let (first, again, other) = (random(1)?, random(1)?, random(2)?);
+    assert_eq!((first.len(), other.len()), (3, 3));
+    assert_eq!(first, again);
+    assert!(first.is_disjoint(&other));
+    Ok(())
+}
+
+fn bodies_end_in_every_way() -> std::result::Result<(), Failed> {
+    has(
+        &texts("err", 1, 1, 100)?,
+        "BodyEnd { end: Err { text: \"no quorum\" } }",
+    )?;
+    has(
+        &texts("exit", 1, 1, 100)?,
+        "BodyEnd { end: Exit { code: 3 } }",
+    )?;
+    has(
+        &texts("signal", 1, 1, 100)?,
+        "BodyEnd { end: Signal { signal: 6 } }",
+    )?;
+    let told = texts("panic", 1, 1, 100)?;
+    has(
+        &told,
+        "Panic { thread: \"main\", message: \"on main\", location: \"",
+    )?;
+    has(&told, "backtrace: \"/init+0x")?;
+    has(&told, "BodyEnd { end: Panicked }")?;
+    let told = texts("thread", 1, 1, 100)?;
+    has(&told, "Panic { thread: \"worker\", message: \"off main\"")?;
+    has(&told, "BodyEnd { end: Ok }")?;
+    has(&texts("missing", 1, 1, 100)?, "there is no chaos test")
+}
+
+fn the_wall_clock_jumps_by_the_agent() -> std::result::Result<(), Failed> {
+    let mut cluster = cluster("clock", 1, 1)?;
+    messages(&mut cluster, 1000);
+    cluster.wall_jump(0, -500_000_000_000);
+    let told = messages(&mut cluster, 1000);
+    let texts: Vec<String> = told.into_iter().map(|(_, _, text)| text).collect();
+    has(&texts, "ControlDone { id: 1, errno: 0 }")?;
+    // It woke at 1735689600.
+    has(&texts, "event time 1735689101")
+}
+
+fn three_vms_talk_and_a_fork_in_mid_traffic_is_the_original() -> std::result::Result<(), Failed> {
+    let mut original = cluster("echo", 3, 1)?;
+    original.set_status_bits(STATUS_SETUP);
+    let mut told = messages(&mut original, 60);
+    // Mid-traffic, and in the middle of a tick.
+    let moment = original.now() + 345_678;
+    original.run_until(moment);
+    let mut fork = SimulationController::from_snapshot(&original.snapshot())?;
+    told.extend(messages(&mut original, 2000));
+    messages(&mut fork, 1000);
+    messages(&mut fork, 1000);
+    let echoed = told
+        .iter()
+        .filter(|(_, _, text)| text.starts_with("event echoed"))
+        .count();
+    assert_eq!(echoed, 6, "{told:#?}");
+    assert_eq!(original.state_hash(), fork.state_hash());
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    agent::enter(&|name| {
+        BODIES
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, body)| *body)
+    });
+    macro_rules! trials {
+        ($($name:ident),* $(,)?) => {
+            vec![$(Trial::test(stringify!($name), $name)),*]
+        };
+    }
+    let trials = trials![
+        the_agent_makes_a_machine_a_node,
+        randomness_differs_between_vms_and_seeds_never_between_runs,
+        bodies_end_in_every_way,
+        the_wall_clock_jumps_by_the_agent,
+        three_vms_talk_and_a_fork_in_mid_traffic_is_the_original,
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
