@@ -1,3 +1,38 @@
 //! The search for failing fault schedules.
+//!
+//! The [`Explorer`] plans rounds of branches, has them run by a [`Batch`] of [`Runner`]s,
+//! and merges what they show in the order in which they were planned, so that the outcome
+//! does not depend on how many workers there are. It knows nothing of machines: a branch
+//! is a [`Recipe`], and what comes back is a [`BranchResult`].
 
+mod corpus;
+mod coverage;
+mod explorer;
+mod findability;
+mod frontier;
+mod milder;
+mod mutate;
+mod plan;
+mod progress;
+mod runner;
+mod shrink;
 pub mod simulation;
+#[cfg(test)]
+mod synthetic;
+mod totals;
+mod workers;
+
+pub use corpus::Corpus;
+pub use coverage::{Coverage, CoverageMap, Novelty};
+pub use explorer::{Bug, Ended, Explorer, Options, Outcome};
+pub use findability::Findability;
+pub use frontier::Frontier;
+pub use mutate::Mutator;
+pub use progress::{Progress, RoundStats, Silent};
+pub use runner::{
+    Batch, BranchResult, BranchStats, Job, Offered, Recipe, Reseed, Runner, RunnerError,
+    RunnerFactory,
+};
+pub use shrink::{ShrinkLimits, Shrinker, Shrunk};
+pub use totals::Totals;
+pub use workers::Workers;

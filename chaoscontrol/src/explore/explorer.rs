@@ -1,0 +1,272 @@
+//! The exploration loop: plan a round, run it, merge it in order.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::corpus::Corpus;
+use super::coverage::CoverageMap;
+use super::findability::Findability;
+use super::frontier::Frontier;
+use super::plan::{Planned, Planner};
+use super::progress::{Progress, RoundStats};
+use super::runner::{Batch, BranchResult, Recipe, RunnerError};
+use super::totals::Totals;
+use crate::fault::{FaultSchedule, Generator, ScheduledFault};
+use crate::oracle::{Failure, FailureId, Verdicts};
+
+/// What to explore, and how far.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The master seed.
+    pub seed: u64,
+    /// Rounds.
+    pub rounds: u64,
+    /// Branches a round.
+    pub branches: u64,
+    /// The faults allowed.
+    pub generator: Generator,
+    /// Schedules to try first.
+    pub initial: Vec<FaultSchedule>,
+    /// Bytes that the frontier's snapshots may hold.
+    pub snapshot_budget: u64,
+    /// Whether coverage guides the search; without, every branch is drawn afresh.
+    pub guided: bool,
+    /// Whether the first round with a failure is the last.
+    pub stop_at_failure: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            seed: 0,
+            rounds: 100,
+            branches: 8,
+            generator: Generator::default(),
+            initial: Vec::new(),
+            snapshot_budget: 512 << 20,
+            guided: true,
+            stop_at_failure: true,
+        }
+    }
+}
+
+/// A failure that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bug {
+    /// The round, from 1.
+    pub round: u64,
+    /// The branch in it, from 0.
+    pub branch: u64,
+    /// What failed.
+    pub failure: Failure,
+    /// How to run it again.
+    pub recipe: Recipe,
+    /// What was applied, recoveries and what bodies ordered included.
+    pub applied: Vec<ScheduledFault>,
+    /// Cluster time of schedule time 0.
+    pub start_ns: Option<u64>,
+    /// Hash of the state it ended in.
+    pub state_hash: u64,
+}
+
+/// Why an exploration ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All rounds were run.
+    Complete,
+    /// A failure was found.
+    Failed,
+    /// Someone set the stop flag.
+    Stopped,
+}
+
+/// What an exploration found.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Why it ended.
+    pub ended: Ended,
+    /// Different bugs, in order of discovery.
+    pub bugs: Vec<Bug>,
+    /// What only a complete exploration can show to have failed.
+    pub judged: Vec<Failure>,
+    /// Where it stood at its end.
+    pub stats: RoundStats,
+    /// How likely a branch is to fail.
+    pub findability: Findability,
+}
+
+/// The search. `S` is a snapshot of a cluster.
+pub struct Explorer<S> {
+    options: Options,
+    corpus: Corpus,
+    frontier: Frontier<S>,
+    coverage: CoverageMap,
+    verdicts: Verdicts,
+    totals: Totals,
+    bugs: Vec<(FailureId, Bug)>,
+    round: u64,
+    planned: usize,
+}
+
+impl<S: Clone> Explorer<S> {
+    /// An explorer that has run nothing; `verdicts` knows the sites and what is required.
+    pub fn new(options: Options, verdicts: Verdicts) -> Self {
+        Explorer {
+            corpus: Corpus::default(),
+            frontier: Frontier::new(options.snapshot_budget),
+            coverage: CoverageMap::default(),
+            verdicts,
+            totals: Totals::default(),
+            bugs: Vec::new(),
+            round: 0,
+            planned: 0,
+            options,
+        }
+    }
+
+    /// What branches showed of each property.
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
+    /// Sums over the branches run.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Explores until its rounds are done, a failure is found, or `stop` is set; what was
+    /// found by then is in the outcome.
+    ///
+    /// # Errors
+    /// Trouble of the host.
+    pub fn explore(
+        &mut self,
+        batch: &mut dyn Batch<S>,
+        stop: &AtomicBool,
+        progress: &mut dyn Progress,
+    ) -> Result<Outcome, RunnerError> {
+        let ended = loop {
+            if !self.bugs.is_empty() && self.options.stop_at_failure {
+                break Ended::Failed;
+            }
+            if self.round == self.options.rounds {
+                break Ended::Complete;
+            }
+            let complete = self.round(batch, stop)?;
+            progress.round(&self.stats());
+            if !complete && self.bugs.is_empty() || stop.load(Ordering::Relaxed) {
+                break Ended::Stopped;
+            }
+        };
+        let judged = if ended == Ended::Complete {
+            self.verdicts.judge()
+        } else {
+            Vec::new()
+        };
+        let bugs = self.bugs.iter().map(|(_, bug)| bug.clone()).collect();
+        Ok(Outcome {
+            ended,
+            bugs,
+            judged,
+            stats: self.stats(),
+            findability: self.findability(),
+        })
+    }
+
+    /// Runs one round; false if it was cut short.
+    fn round(&mut self, batch: &mut dyn Batch<S>, stop: &AtomicBool) -> Result<bool, RunnerError> {
+        let (mut jobs, mut origins) = (Vec::new(), Vec::new());
+        for branch in 0..self.options.branches {
+            let mut planner = Planner {
+                seed: self.options.seed,
+                generator: &self.options.generator,
+                initial: &self.options.initial,
+                guided: self.options.guided,
+                corpus: &mut self.corpus,
+                frontier: &mut self.frontier,
+            };
+            let Planned { job, parent } = planner.plan(self.round, branch, self.planned);
+            self.planned += 1;
+            origins.push((job.recipe.clone(), parent));
+            jobs.push(job);
+        }
+        let results = batch.run(jobs, stop)?;
+        self.round += 1;
+        let mut complete = true;
+        for (branch, (result, (recipe, parent))) in results.into_iter().zip(origins).enumerate() {
+            match result {
+                Some(result) => self.merge(branch as u64, result, recipe, parent),
+                None => complete = false,
+            }
+        }
+        Ok(complete)
+    }
+
+    fn merge(&mut self, branch: u64, result: BranchResult<S>, recipe: Recipe, parent: Option<u64>) {
+        self.totals.add(&result);
+        self.verdicts.add(&result.oracle);
+        let novelty = self.coverage.add(&result.coverage);
+        if let Some(failure) = result.failure {
+            let id = failure.id();
+            if self.bugs.iter().all(|(known, _)| *known != id) {
+                let BranchResult {
+                    applied,
+                    start_ns,
+                    state_hash,
+                    ..
+                } = result;
+                let bug = Bug {
+                    round: self.round,
+                    branch,
+                    failure,
+                    recipe,
+                    applied,
+                    start_ns,
+                    state_hash,
+                };
+                self.bugs.push((id, bug));
+            }
+            // A failed branch ended early; there is nothing to be gained from its variations.
+            return;
+        }
+        if novelty.buckets > 0 {
+            // How many edges are new says little: the first branches find most of them. What is
+            // found late was harder to find.
+            let class = if novelty.edges > 0 { 16 } else { 1 };
+            let worth = class * (1 + u64::from(self.totals.branches.ilog2()));
+            if let Some(parent) = parent {
+                self.frontier.reward(parent);
+            }
+            for offered in result.snapshots {
+                self.frontier.add(&recipe, offered, worth);
+            }
+            self.corpus.add(recipe, worth);
+        }
+    }
+
+    fn stats(&self) -> RoundStats {
+        RoundStats {
+            round: self.round,
+            of: self.options.rounds,
+            branches: self.totals.branches,
+            edges: self.coverage.edges(),
+            corpus: self.corpus.len(),
+            frontier: self.frontier.len(),
+            bugs: self.bugs.len(),
+        }
+    }
+
+    fn findability(&self) -> Findability {
+        let Totals {
+            branches, failed, ..
+        } = self.totals;
+        Findability {
+            branches,
+            failed,
+            singletons: self.coverage.singletons(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "explorer_tests.rs"]
+mod tests;

@@ -1,0 +1,162 @@
+//! Moments from which branches fork: snapshots of branches that showed something new.
+
+use super::corpus::{Energy, weighted};
+use super::runner::{Offered, Recipe};
+use crate::fault::{FaultSchedule, Stream};
+
+/// The most moments that are kept.
+const LIMIT: usize = 64;
+
+/// A moment of a branch.
+#[derive(Clone, Debug)]
+pub(super) struct Entry<S> {
+    /// Tells entries apart; grows.
+    pub id: u64,
+    /// How to get there: the branch's recipe with the faults before the moment.
+    pub recipe: Recipe,
+    /// The moment, in virtual ns after setup.
+    pub at_ns: u64,
+    /// The snapshot, unless memory was short.
+    pub snapshot: Option<S>,
+    bytes: u64,
+    energy: Energy,
+}
+
+/// All moments, within a budget of memory. An entry whose snapshot was dropped is as good
+/// as before, only slower: its recipe leads there again.
+#[derive(Clone, Debug)]
+pub struct Frontier<S> {
+    entries: Vec<Entry<S>>,
+    next_id: u64,
+    budget: u64,
+}
+
+impl<S: Clone> Frontier<S> {
+    /// An empty frontier whose snapshots may hold `budget` bytes.
+    pub fn new(budget: u64) -> Self {
+        Frontier {
+            entries: Vec::new(),
+            next_id: 0,
+            budget,
+        }
+    }
+
+    /// Adds a moment of a branch that showed `novelty` new things.
+    pub fn add(&mut self, recipe: &Recipe, offered: Offered<S>, novelty: u64) {
+        let before = recipe
+            .schedule
+            .faults()
+            .iter()
+            .filter(|f| f.at_ns < offered.at_ns)
+            .cloned();
+        let recipe = Recipe {
+            schedule: FaultSchedule::new(before.collect()),
+            ..recipe.clone()
+        };
+        self.entries.push(Entry {
+            id: self.next_id,
+            recipe,
+            at_ns: offered.at_ns,
+            snapshot: Some(offered.snapshot),
+            bytes: offered.bytes,
+            energy: Energy::new(novelty),
+        });
+        self.next_id += 1;
+        if self.entries.len() > LIMIT {
+            let weakest = (0..LIMIT)
+                .min_by_key(|&i| self.entries[i].energy.weight())
+                .unwrap_or(0);
+            self.entries.remove(weakest);
+        }
+        self.keep_within_budget();
+    }
+
+    /// Drops snapshots, of the least deserving entries first, until the rest fits.
+    fn keep_within_budget(&mut self) {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_by_key(|&i| self.entries[i].energy.weight());
+        for i in order {
+            if self.bytes() <= self.budget {
+                break;
+            }
+            self.entries[i].snapshot = None;
+        }
+    }
+
+    /// Bytes held by snapshots.
+    pub fn bytes(&self) -> u64 {
+        self.entries
+            .iter()
+            .filter(|e| e.snapshot.is_some())
+            .map(|e| e.bytes)
+            .sum()
+    }
+
+    /// Picks a moment by its energy.
+    pub(super) fn pick(&mut self, stream: &mut Stream) -> Option<&Entry<S>> {
+        let i = weighted(self.entries.iter().map(|e| e.energy.weight()), stream)?;
+        self.entries[i].energy.pick();
+        Some(&self.entries[i])
+    }
+
+    /// A fork of entry `id` showed something new.
+    pub(super) fn reward(&mut self, id: u64) {
+        if let Some(entry) = self.entries.iter_mut().find(|e| e.id == id) {
+            entry.energy.reward();
+        }
+    }
+
+    /// How many moments there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_stay_within_the_budget_and_moments_stay() {
+        let mut f = Frontier::new(100);
+        let recipe = Recipe {
+            schedule: "+1 s kill vm 0\n+3 s restart vm 0".parse().unwrap(),
+            ..Recipe::default()
+        };
+        for i in 0..10 {
+            f.add(
+                &recipe,
+                Offered {
+                    at_ns: 2_000_000_000,
+                    bytes: 30,
+                    snapshot: i,
+                },
+                1 + i,
+            );
+        }
+        assert_eq!((f.len(), f.bytes()), (10, 90));
+        assert!(
+            f.entries.iter().all(|e| e.recipe.schedule.len() == 1),
+            "only what came before the moment"
+        );
+        for i in 0..200 {
+            f.add(
+                &recipe,
+                Offered {
+                    at_ns: 0,
+                    bytes: 30,
+                    snapshot: i,
+                },
+                1,
+            );
+        }
+        assert_eq!(f.len(), LIMIT);
+        let mut stream = Stream::new(0, "frontier", &[]);
+        assert!(f.pick(&mut stream).is_some());
+    }
+}

@@ -1,0 +1,132 @@
+//! Variation of schedules: add, remove, shift, change, splice.
+
+use super::runner::Recipe;
+use crate::fault::{FaultSchedule, Generator, ScheduledFault, Stream};
+
+/// Varies schedules within what a generator allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutator<'a> {
+    /// What new faults may be.
+    pub generator: &'a Generator,
+    /// Nothing is changed before this instant, in virtual ns after setup.
+    pub from_ns: u64,
+}
+
+impl Mutator<'_> {
+    /// A variation of `schedule`; `other` is a schedule to splice from, if there is one.
+    pub fn mutate(
+        &self,
+        schedule: &FaultSchedule,
+        other: Option<&Recipe>,
+        stream: &mut Stream,
+    ) -> FaultSchedule {
+        let (past, mut faults): (Vec<_>, Vec<_>) = schedule
+            .faults()
+            .iter()
+            .cloned()
+            .partition(|f| f.at_ns < self.from_ns);
+        for _ in 0..1 + stream.below(3) {
+            self.step(&mut faults, other, stream);
+        }
+        faults.retain(|f| f.at_ns >= self.from_ns && f.at_ns < self.generator.duration_ns);
+        faults.truncate(self.generator.max_faults * 2);
+        FaultSchedule::new(past.into_iter().chain(faults).collect())
+    }
+
+    fn step(&self, faults: &mut Vec<ScheduledFault>, other: Option<&Recipe>, stream: &mut Stream) {
+        let i = stream.index(faults.len());
+        match stream.below(if faults.is_empty() { 1 } else { 7 }) {
+            0 | 1 => faults.extend(self.generator.fault(stream).map(|f| self.later(f, stream))),
+            2 => {
+                faults.remove(i);
+            }
+            3 => {
+                let by = stream.range(-1000, 1000) * 1_000_000;
+                faults[i].at_ns = faults[i].at_ns.saturating_add_signed(by).max(self.from_ns);
+            }
+            4 => self.squeeze(faults, 4 + stream.below(4)),
+            5 => {
+                if let Some(fault) = self.generator.vary(&faults[i].fault, stream) {
+                    faults[i].fault = fault;
+                }
+            }
+            _ => {
+                let cut = self.generator.time(stream);
+                let tail = other.map_or(&[][..], |o| o.schedule.faults());
+                faults.retain(|f| f.at_ns < cut);
+                faults.extend(tail.iter().filter(|f| f.at_ns >= cut).cloned());
+            }
+        }
+    }
+
+    /// Moves all faults closer to the fork, to `eighths` of their distance: what comes earlier
+    /// leaves time for more.
+    fn squeeze(&self, faults: &mut [ScheduledFault], eighths: u64) {
+        for f in faults {
+            let distance = f.at_ns.saturating_sub(self.from_ns) / 8_000_000 * eighths;
+            f.at_ns = self.from_ns + distance * 1_000_000;
+        }
+    }
+
+    /// A fault whose time lies after the fork.
+    fn later(&self, mut fault: ScheduledFault, stream: &mut Stream) -> ScheduledFault {
+        if fault.at_ns < self.from_ns {
+            let room = self.generator.duration_ns.saturating_sub(self.from_ns) / 1_000_000;
+            fault.at_ns = self.from_ns + stream.below(room) * 1_000_000;
+        }
+        fault
+    }
+
+    /// Fresh faults after the fork, added to what came before it.
+    pub fn extend(&self, past: &FaultSchedule, stream: &mut Stream) -> FaultSchedule {
+        let fresh = self.generator.generate(stream).into_faults();
+        let fresh = fresh
+            .into_iter()
+            .map(|f| self.later(f, stream))
+            .filter(|f| f.at_ns < self.generator.duration_ns);
+        FaultSchedule::new(past.faults().iter().cloned().chain(fresh).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variations_fit_the_cluster_and_leave_the_past_alone() {
+        let generator = Generator {
+            vms: 4,
+            clients: 1,
+            ..Generator::default()
+        };
+        let other = Recipe {
+            schedule: generator.generate(&mut Stream::new(9, "other", &[])),
+            ..Recipe::default()
+        };
+        let from_ns = 3_000_000_000;
+        let past = |s: &FaultSchedule| {
+            s.faults()
+                .iter()
+                .filter(|f| f.at_ns < from_ns)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let mut changed = 0;
+        for seed in 0..500 {
+            let mut stream = Stream::new(seed, "mutate", &[]);
+            let schedule = generator.generate(&mut stream);
+            let mutator = Mutator {
+                generator: &generator,
+                from_ns,
+            };
+            let mutated = mutator.mutate(&schedule, Some(&other), &mut stream);
+            mutated.check(4, generator.duration_ns).unwrap();
+            assert_eq!(past(&schedule), past(&mutated));
+            changed += u32::from(mutated != schedule);
+            let extended = mutator.extend(&FaultSchedule::new(past(&schedule)), &mut stream);
+            assert_eq!(past(&schedule), past(&extended));
+            extended.check(4, generator.duration_ns).unwrap();
+        }
+        assert!(changed > 400, "{changed}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The contract between the search and whatever runs a branch.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::coverage::Coverage;
+use crate::fault::{FaultKind, FaultSchedule, ScheduledFault};
+use crate::oracle::{Failure, PropertyOracle};
+
+/// From `at_ns` on (virtual ns after setup), random streams continue from `seed`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reseed {
+    /// When.
+    pub at_ns: u64,
+    /// From what.
+    pub seed: u64,
+}
+
+/// All that tells one branch from another. The same recipe gives the same run, whatever
+/// snapshot it is started from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Recipe {
+    /// What the random streams of VMs and links derive from, from wake-up on.
+    pub seed: u64,
+    /// Where a fork went on with other streams, in order of time.
+    pub reseeds: Vec<Reseed>,
+    /// The faults.
+    pub schedule: FaultSchedule,
+}
+
+/// A branch to be run.
+#[derive(Clone, Debug)]
+pub struct Job<S> {
+    /// What to run.
+    pub recipe: Recipe,
+    /// A snapshot that stands where `recipe`, followed from its beginning, stands at its
+    /// last reseed, just before it. Only saves time: without it the runner starts at the
+    /// boot snapshot, and the result is the same.
+    pub start: Option<S>,
+    /// Virtual times after setup, in order, at which the runner is to offer a snapshot; those
+    /// before `start` are not asked for.
+    pub snapshots: Vec<u64>,
+}
+
+/// A snapshot taken on the way.
+#[derive(Clone, Debug)]
+pub struct Offered<S> {
+    /// Virtual time after setup at which it stands.
+    pub at_ns: u64,
+    /// Bytes it holds that nothing else does.
+    pub bytes: u64,
+    /// The snapshot.
+    pub snapshot: S,
+}
+
+/// What a branch amounts to. Everything counts from wake-up, also where the runner
+/// started at a snapshot: a snapshot carries these counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BranchStats {
+    /// Faults applied, by kind.
+    pub faults: BTreeMap<FaultKind, u64>,
+    /// Packets by what became of them.
+    pub packets: BTreeMap<&'static str, u64>,
+    /// Events that guests sent, by name (a workload counts acknowledged operations so).
+    pub events: BTreeMap<String, u64>,
+    /// Guest instructions retired by all VMs.
+    pub instructions: u64,
+    /// Virtual ns.
+    pub simulated_ns: u64,
+}
+
+/// What a branch showed.
+#[derive(Clone, Debug)]
+pub struct BranchResult<S> {
+    /// Edges with how often each was taken.
+    pub coverage: Coverage,
+    /// What the branch showed of each property.
+    pub oracle: PropertyOracle,
+    /// Its failure, usually the oracle's.
+    pub failure: Option<Failure>,
+    /// Cluster time of schedule time 0, if setup was completed.
+    pub start_ns: Option<u64>,
+    /// The faults that were applied, bodies' and recoveries included, by virtual time after setup.
+    pub applied: Vec<ScheduledFault>,
+    /// Counts.
+    pub stats: BranchStats,
+    /// Hash of the whole cluster's state at the end.
+    pub state_hash: u64,
+    /// The snapshots asked for, as far as the branch came.
+    pub snapshots: Vec<Offered<S>>,
+}
+
+/// Why a branch could not be run at all: trouble of the host, not of the test.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot run a branch: {0}")]
+pub struct RunnerError(pub String);
+
+/// Runs branches, one after another.
+pub trait Runner: Send {
+    /// A snapshot of a cluster; cheap to clone.
+    type Snapshot: Clone + Send + 'static;
+
+    /// Runs a branch to its end or first failure.
+    ///
+    /// # Errors
+    /// Trouble of the host.
+    fn run(
+        &mut self,
+        job: &Job<Self::Snapshot>,
+    ) -> Result<BranchResult<Self::Snapshot>, RunnerError>;
+}
+
+/// Makes a runner for each worker.
+pub trait RunnerFactory: Sync {
+    /// What it makes.
+    type Runner: Runner + 'static;
+
+    /// A new runner. All of a factory's runners give the same results.
+    ///
+    /// # Errors
+    /// Trouble of the host.
+    fn create(&self) -> Result<Self::Runner, RunnerError>;
+}
+
+/// Runs many branches and answers in their order.
+pub trait Batch<S> {
+    /// Runs `jobs`; those not begun when `stop` is set are left out (`None`).
+    ///
+    /// # Errors
+    /// The first job's, in order, that met trouble of the host.
+    fn run(
+        &mut self,
+        jobs: Vec<Job<S>>,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Option<BranchResult<S>>>, RunnerError>;
+}
+
+/// A lone runner is a batch of one worker.
+impl<R: Runner> Batch<R::Snapshot> for R {
+    fn run(
+        &mut self,
+        jobs: Vec<Job<R::Snapshot>>,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Option<BranchResult<R::Snapshot>>>, RunnerError> {
+        let run = |job: &Job<R::Snapshot>| {
+            let stopped = stop.load(Ordering::Relaxed);
+            if stopped {
+                Ok(None)
+            } else {
+                Runner::run(self, job).map(Some)
+            }
+        };
+        jobs.iter().map(run).collect()
+    }
+}

@@ -1,0 +1,158 @@
+use super::super::runner::RunnerFactory;
+use super::super::synthetic::{Ladder, Rung};
+use super::super::workers::Workers;
+use super::super::{Explorer, Options, Silent};
+use super::*;
+use crate::fault::FaultKind as K;
+use crate::oracle::Verdicts;
+
+const PAIR: [Rung; 2] = [(K::Kill, 1), (K::Skew, 2)];
+
+fn found(ladder: &Ladder, seed: u64) -> Bug {
+    let mut explorer = Explorer::new(
+        Options {
+            seed,
+            ..Options::default()
+        },
+        Verdicts::default(),
+    );
+    let mut runner = ladder.create().unwrap();
+    explorer
+        .explore(&mut runner, &AtomicBool::new(false), &mut Silent)
+        .unwrap()
+        .bugs
+        .remove(0)
+}
+
+fn shrink<S>(bug: Bug, limits: ShrinkLimits, batch: &mut dyn Batch<S>) -> Shrunk {
+    Shrinker::new(bug, limits, batch, &AtomicBool::new(false), &mut Silent)
+        .shrink()
+        .unwrap()
+}
+
+#[test]
+fn what_needs_two_faults_shrinks_to_two_with_round_times() {
+    let ladder = Ladder {
+        rungs: PAIR.to_vec(),
+        bug: true,
+    };
+    for seed in 0..20 {
+        let bug = found(&ladder, seed);
+        let shrunk = shrink(
+            bug.clone(),
+            ShrinkLimits::default(),
+            &mut ladder.create().unwrap(),
+        );
+        let faults = shrunk.bug.recipe.schedule.faults();
+        assert_eq!(faults.len(), 2, "{}", shrunk.bug.recipe.schedule);
+        assert!(
+            shrunk.reproduced && shrunk.minimal && shrunk.runs < 150,
+            "{shrunk:?}"
+        );
+        assert!(
+            faults.iter().all(|f| f.at_ns % 500_000_000 == 0),
+            "{}",
+            shrunk.bug.recipe.schedule
+        );
+        assert!(shrunk.bug.recipe.reseeds.is_empty());
+        assert_eq!(
+            (shrunk.from, shrunk.bug.round),
+            (bug.recipe.schedule.len(), bug.round)
+        );
+        assert_eq!(shrunk.bug.failure.id(), bug.failure.id());
+        let other = shrink(
+            bug,
+            ShrinkLimits::default(),
+            &mut Workers::new(&ladder, 3).unwrap(),
+        );
+        assert_eq!(shrunk, other, "workers change nothing");
+    }
+}
+
+#[test]
+fn limits_hold_and_keep_the_best_so_far() {
+    let ladder = Ladder {
+        rungs: PAIR.to_vec(),
+        bug: true,
+    };
+    let bug = (0..)
+        .map(|seed| found(&ladder, seed))
+        .find(|b| b.recipe.schedule.len() > 6)
+        .unwrap();
+    let few = shrink(
+        bug.clone(),
+        ShrinkLimits {
+            runs: 5,
+            ..ShrinkLimits::default()
+        },
+        &mut ladder.create().unwrap(),
+    );
+    assert!(few.runs <= 5 + GROUP as u64 && !few.minimal && few.reproduced);
+    assert!(few.bug.recipe.schedule.len() >= 2);
+    let none = ShrinkLimits {
+        instructions: 0,
+        ..ShrinkLimits::default()
+    };
+    assert_eq!(
+        shrink(bug.clone(), none, &mut ladder.create().unwrap()).bug,
+        bug
+    );
+}
+
+#[test]
+fn a_failure_that_does_not_come_again_is_kept_as_it_was() {
+    let ladder = Ladder {
+        rungs: PAIR.to_vec(),
+        bug: true,
+    };
+    let bug = found(&ladder, 0);
+    let healthy = Ladder {
+        rungs: PAIR.to_vec(),
+        bug: false,
+    };
+    let shrunk = shrink(
+        bug.clone(),
+        ShrinkLimits::default(),
+        &mut healthy.create().unwrap(),
+    );
+    assert_eq!(
+        (shrunk.reproduced, shrunk.runs, shrunk.bug),
+        (false, 1, bug)
+    );
+}
+
+#[test]
+fn a_failure_without_faults_shrinks_to_none() {
+    let ladder = Ladder {
+        rungs: vec![(K::Kill, 1)],
+        bug: true,
+    };
+    let mut bug = found(&ladder, 0);
+    // Any schedule at all fails here.
+    let mut always = Always;
+    bug.failure = crate::oracle::Failure::new(0, 0, crate::oracle::FailureKind::BodyExit(3));
+    let shrunk = shrink(bug, ShrinkLimits::default(), &mut always);
+    assert!(shrunk.bug.recipe.schedule.is_empty());
+    assert_eq!(shrunk.runs, 2);
+}
+
+/// Fails whatever happens.
+struct Always;
+
+impl super::super::Runner for Always {
+    type Snapshot = ();
+
+    fn run(&mut self, _: &Job<()>) -> Result<BranchResult<()>, RunnerError> {
+        let failure = crate::oracle::Failure::new(0, 0, crate::oracle::FailureKind::BodyExit(3));
+        Ok(BranchResult {
+            coverage: Vec::new(),
+            oracle: crate::oracle::PropertyOracle::new(),
+            failure: Some(failure),
+            start_ns: None,
+            applied: Vec::new(),
+            stats: super::super::BranchStats::default(),
+            state_hash: 0,
+            snapshots: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! Sums over all branches of an exploration.
+
+use std::collections::BTreeMap;
+
+use super::runner::{BranchResult, BranchStats};
+use crate::fault::FaultKind;
+
+/// Sums over branches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Branches run.
+    pub branches: u64,
+    /// Branches that failed.
+    pub failed: u64,
+    /// Faults applied, by kind.
+    pub faults: BTreeMap<FaultKind, u64>,
+    /// Packets by what became of them.
+    pub packets: BTreeMap<&'static str, u64>,
+    /// Events by name.
+    pub events: BTreeMap<String, u64>,
+    /// Guest instructions.
+    pub instructions: u64,
+    /// Virtual ns.
+    pub simulated_ns: u64,
+}
+
+/// The most names of events that are told apart; guests choose them.
+const EVENT_NAMES: usize = 1000;
+
+impl Totals {
+    /// Adds a branch.
+    pub fn add<S>(&mut self, result: &BranchResult<S>) {
+        let BranchStats {
+            faults,
+            packets,
+            events,
+            instructions,
+            simulated_ns,
+        } = &result.stats;
+        self.branches += 1;
+        self.failed += u64::from(result.failure.is_some());
+        for (kind, n) in faults {
+            *self.faults.entry(*kind).or_default() += n;
+        }
+        for (cause, n) in packets {
+            *self.packets.entry(cause).or_default() += n;
+        }
+        for (name, n) in events {
+            if self.events.len() < EVENT_NAMES || self.events.contains_key(name) {
+                *self.events.entry(name.clone()).or_default() += n;
+            }
+        }
+        self.instructions = self.instructions.saturating_add(*instructions);
+        self.simulated_ns = self.simulated_ns.saturating_add(*simulated_ns);
+    }
+}
