@@ -71,7 +71,7 @@ impl ClusterConfig {
     }
 
     /// The encoded identity that VM `vm` wakes with at cluster time `now`.
-    pub(super) fn identity(&self, vm: usize, life: Life, now: u64) -> Vec<u8> {
+    pub(crate) fn identity(&self, vm: usize, life: Life, now: u64) -> Vec<u8> {
         let addresses: Vec<[u8; 4]> = (0..self.vms).map(ip).collect();
         let identity = Identity {
             index: vm as u32,
@@ -99,7 +99,7 @@ impl ClusterConfig {
 
 /// What tells the lives of one VM apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Life {
+pub(crate) struct Life {
     /// Restarts so far.
     pub(super) incarnation: u32,
     /// The branch of exploration in which it began.

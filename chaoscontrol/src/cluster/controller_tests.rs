@@ -25,7 +25,6 @@ fn count(events: &[ClusterEvent], vm: usize) -> usize {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn events_come_in_order_whatever_the_cuts() {
     let mut whole = three();
     whole.skew(1, 333_333);
@@ -47,7 +46,6 @@ fn events_come_in_order_whatever_the_cuts() {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn recorded_hashes_do_not_depend_on_jumps() {
     let recorded = || {
         let mut cluster = cluster(ClusterConfig {
@@ -67,7 +65,6 @@ fn recorded_hashes_do_not_depend_on_jumps() {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn vms_are_killed_paused_and_restarted() {
     let mut cluster = three();
     cluster.run_until(10 * MS);
@@ -95,7 +92,6 @@ fn vms_are_killed_paused_and_restarted() {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn a_restored_cluster_goes_on_like_the_original() {
     let mut cluster = three();
     cluster.run_until(3 * MS + 1);
@@ -103,7 +99,7 @@ fn a_restored_cluster_goes_on_like_the_original() {
     cluster.pause(1, Some(4 * MS));
     let snapshot = cluster.snapshot();
     assert!(snapshot.owned_bytes() < 2 << 20);
-    let mut play = |cluster: &mut SimulationController| {
+    let play = |cluster: &mut SimulationController| {
         let mut events = cluster.run_until(9 * MS);
         cluster.restart(2);
         events.extend(cluster.run_until(20 * MS));
@@ -120,7 +116,6 @@ fn a_restored_cluster_goes_on_like_the_original() {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn impossible_clusters_are_refused() {
     let boot = three().boot;
     for (vms, clients) in [(0, 0), (17, 0), (2, 2)] {

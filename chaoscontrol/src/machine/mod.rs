@@ -7,9 +7,12 @@ mod clock;
 mod config;
 mod coverage;
 pub mod memory;
+mod observe;
 mod output;
 pub mod random;
 mod sdk;
+#[cfg(test)]
+mod sdk_tests;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;

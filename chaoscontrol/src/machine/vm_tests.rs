@@ -21,7 +21,6 @@ fn result(vm: &DeterministicVm) -> u32 {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn two_runs_are_equal_however_they_are_cut() {
     for guest in [busy_guest(), timer_guest()] {
         let mut whole = machine(guest.clone());
@@ -42,7 +41,6 @@ fn two_runs_are_equal_however_they_are_cut() {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn an_idle_guest_wakes_at_each_tick() {
     let mut vm = machine(timer_guest());
     vm.run_until(1000 * MS + MS / 2);
@@ -54,7 +52,6 @@ fn an_idle_guest_wakes_at_each_tick() {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn forks_and_restores_end_like_the_original() {
     for guest in [busy_guest(), timer_guest()] {
         let mut vm = machine(guest);
@@ -81,7 +78,6 @@ fn forks_and_restores_end_like_the_original() {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn runs_stop_where_they_are_told_to() {
     let mut vm = machine(busy_guest());
     let until = |until: Until<'_>, vm: &mut DeterministicVm| vm.run(&until);
@@ -113,7 +109,6 @@ fn runs_stop_where_they_are_told_to() {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn a_dead_guest_is_off_and_says_why() {
     let mut halted = machine(tiny_kernel(&[0xFA, 0xF4])); // cli; hlt
     assert_eq!(halted.run_until(MS), Stop::Off);
@@ -135,7 +130,6 @@ fn a_dead_guest_is_off_and_says_why() {
 }
 
 #[test]
-#[ignore = "the CPU lacks HLT"]
 fn the_sdk_port_answers_and_hands_on() {
     // mov rdi, message; mov esi, 1; mov eax, 1; mov dx, 0x510; out dx, eax; mov [RESULTS], eax; hlt
     let mut code = vec![0x48, 0xC7, 0xC7, 0x40, 0x00, 0x10, 0x00, 0xBE, 1, 0, 0, 0];

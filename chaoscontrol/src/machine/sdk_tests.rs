@@ -1,0 +1,182 @@
+//! The SDK port against whatever a guest may put in its registers and memory.
+
+use chaoscontrol_guest::protocol::{
+    FaultRequest, MALFORMED, MAX_MESSAGE, Message, UNMAPPED, VERSION,
+};
+
+use super::RandomStream;
+use super::sdk::Sdk;
+use crate::cluster::ClusterConfig;
+use crate::cpu::{Exit, Vcpu};
+
+/// Registers and a few pages of memory at address 0.
+struct Caller {
+    gpr: [u64; 16],
+    memory: Vec<u8>,
+}
+
+impl Caller {
+    fn new() -> Caller {
+        Caller {
+            gpr: [0; 16],
+            memory: vec![0; 0x2_0000],
+        }
+    }
+
+    fn send(&mut self, sdk: &mut Sdk, message: &[u8]) -> (u64, Option<Vec<u8>>) {
+        self.memory[..message.len()].copy_from_slice(message);
+        self.gpr[0] = u64::from(VERSION);
+        (self.gpr[7], self.gpr[6]) = (0, message.len() as u64);
+        let passed_on = sdk.call(self, 4);
+        (self.gpr[0], passed_on)
+    }
+
+    fn range(&self, address: u64, size: usize) -> Option<std::ops::Range<usize>> {
+        let end = address.checked_add(size as u64)?;
+        (end <= self.memory.len() as u64).then_some(address as usize..end as usize)
+    }
+}
+
+impl Vcpu for Caller {
+    fn run(&mut self, _: u64, _: bool) -> Exit {
+        Exit::Budget
+    }
+    fn complete(&mut self, _: u64) {}
+    fn retired(&self) -> u64 {
+        0
+    }
+    fn interruptible(&self) -> bool {
+        false
+    }
+    fn inject(&mut self, _: u8) {}
+    fn halted(&self) -> bool {
+        false
+    }
+    fn gpr(&self, index: usize) -> u64 {
+        self.gpr[index]
+    }
+    fn set_gpr(&mut self, index: usize, value: u64) {
+        self.gpr[index] = value;
+    }
+    fn read_virtual(&mut self, address: u64, into: &mut [u8]) -> bool {
+        let range = self.range(address, into.len());
+        range.is_some_and(|range| {
+            into.copy_from_slice(&self.memory[range]);
+            true
+        })
+    }
+    fn write_virtual(&mut self, address: u64, from: &[u8]) -> bool {
+        let range = self.range(address, from.len());
+        range.is_some_and(|range| {
+            self.memory[range].copy_from_slice(from);
+            true
+        })
+    }
+}
+
+fn sdk() -> Sdk {
+    let mut sdk = Sdk::new(&[1; 32]);
+    let config = ClusterConfig::default();
+    sdk.set_identity(config.identity(1, Default::default(), 0));
+    sdk
+}
+
+fn encoded(message: Message<'_>) -> Vec<u8> {
+    let mut buffer = [0; 256];
+    let length = message.encode(&mut buffer).unwrap();
+    buffer[..length].to_vec()
+}
+
+#[test]
+fn the_machine_answers_what_it_can() {
+    let (mut sdk, mut caller) = (sdk(), Caller::new());
+    let random = caller.send(&mut sdk, &encoded(Message::GetRandom));
+    assert_ne!(random, caller.send(&mut sdk, &encoded(Message::GetRandom)));
+    let (choice, _) = caller.send(&mut sdk, &encoded(Message::RandomChoice { n: 3 }));
+    assert!(choice < 3);
+    let mut room = encoded(Message::Identity);
+    assert_eq!(caller.send(&mut sdk, &room), (MALFORMED, None), "no room");
+    room.resize(1024, 0);
+    let (length, _) = caller.send(&mut sdk, &room);
+    let identity = &caller.memory[..length as usize];
+    let identity = chaoscontrol_guest::protocol::Identity::decode(identity).unwrap();
+    assert_eq!((identity.index, identity.hostname), (1, "vm1"));
+    let body = encoded(Message::BodyStarted { pid: 3 });
+    assert_eq!(caller.send(&mut sdk, &body), (0, Some(body.clone())));
+}
+
+#[test]
+fn impossible_faults_are_refused() {
+    let (mut sdk, mut caller) = (sdk(), Caller::new());
+    let mut answer = |fault| caller.send(&mut sdk, &encoded(Message::Fault { fault })).0;
+    assert_eq!(answer(FaultRequest::Kill { vm: 2 }), 0);
+    assert_eq!(answer(FaultRequest::Kill { vm: 3 }), MALFORMED);
+    let partition = |right| FaultRequest::Partition { left: 1, right };
+    assert_eq!(answer(partition(6)), 0);
+    assert_eq!(answer(partition(8)), MALFORMED);
+    let loss = |ppm| FaultRequest::Loss { vm: 0, ppm };
+    assert_eq!(answer(loss(1_000_000)), 0);
+    assert_eq!(answer(loss(1_000_001)), MALFORMED);
+    assert_eq!(
+        answer(FaultRequest::Skew {
+            vm: 0,
+            ppm: i32::MIN
+        }),
+        MALFORMED
+    );
+}
+
+#[test]
+fn unmapped_and_oversized_buffers_are_told_apart() {
+    let (mut sdk, mut caller) = (sdk(), Caller::new());
+    for (address, length, answer) in [
+        (u64::MAX - 3, 8, UNMAPPED),
+        (0x1_FFFF, 2, UNMAPPED),
+        (0, MAX_MESSAGE as u64 + 1, MALFORMED),
+        (0, u64::MAX, MALFORMED),
+        (0, 0, MALFORMED),
+    ] {
+        caller.gpr[0] = u64::from(VERSION);
+        (caller.gpr[7], caller.gpr[6]) = (address, length);
+        assert_eq!(sdk.call(&mut caller, 4), None);
+        assert_eq!(caller.gpr[0], answer, "{address:#x} {length:#x}");
+    }
+    caller.gpr[0] = u64::from(VERSION) + 1;
+    sdk.call(&mut caller, 4);
+    assert_eq!(caller.gpr[0], MALFORMED);
+}
+
+#[test]
+fn random_registers_and_messages_do_no_harm() {
+    let seed = 20_250_101;
+    println!("seed {seed}");
+    let mut random = RandomStream::derive(seed, "sdk fuzz", &[]);
+    let (mut sdk, mut caller) = (sdk(), Caller::new());
+    let mut passed_on = 0;
+    for _ in 0..1_000_000 {
+        let length = random.below(64);
+        let address = random.below(0x2_0010);
+        let start = (address as usize).min(0x2_0000 - 64);
+        random.fill(&mut caller.memory[start..start + length as usize]);
+        caller.memory[start] = random.below(20) as u8;
+        if random.chance(500_000) {
+            // Short strings and small numbers decode more often.
+            for byte in &mut caller.memory[start + 1..start + 1 + length as usize] {
+                *byte &= 1;
+            }
+        }
+        for register in [0, 6, 7] {
+            caller.gpr[register] = random.next_u64();
+        }
+        if !random.chance(10_000) {
+            caller.gpr[0] = u64::from(VERSION);
+            (caller.gpr[7], caller.gpr[6]) = (address, length);
+        }
+        let size = [1, 2, 4, 4, 4, 4, 4, 4][random.below(8) as usize];
+        if let Some(message) = sdk.call(&mut caller, size) {
+            assert!(Message::decode(&message).is_ok());
+            passed_on += 1;
+        }
+    }
+    assert!(passed_on > 1000, "{passed_on}");
+}
