@@ -140,6 +140,21 @@ impl SimulationController {
             .collect()
     }
 
+    /// [`DeterministicVm::part_hashes`] of each VM with power.
+    pub fn part_hashes(&mut self) -> Vec<Option<[u64; 3]>> {
+        let slots = self.state.slots.iter();
+        let vms = slots.zip(&mut self.vms);
+        vms.map(|(slot, vm)| slot.powered().then(|| vm.part_hashes()))
+            .collect()
+    }
+
+    /// A hash of all that is not a VM: the network with its packets, and what controls the VMs.
+    pub fn network_hash(&self) -> u64 {
+        let mut hasher = Xxh3::new();
+        self.state.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// A hash of all VMs, the network and everything else that decides how the cluster goes on.
     pub fn state_hash(&mut self) -> u64 {
         let mut hasher = Xxh3::new();

@@ -20,7 +20,7 @@ pub struct Reseed {
 /// snapshot it is started from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Recipe {
-    /// What the random streams of VMs and links derive from, from wake-up on.
+    /// What random streams derive from at first.
     pub seed: u64,
     /// Where a fork went on with other streams, in order of time.
     pub reseeds: Vec<Reseed>,
@@ -53,7 +53,7 @@ pub struct Offered<S> {
     pub snapshot: S,
 }
 
-/// What a branch amounts to. Everything counts from wake-up, also where the runner
+/// What a branch amounts to. Everything counts from the beginning of the branch, also where the runner
 /// started at a snapshot: a snapshot carries these counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BranchStats {

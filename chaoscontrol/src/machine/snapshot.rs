@@ -78,6 +78,19 @@ impl DeterministicVm {
         Ok(vm)
     }
 
+    /// Hashes of the parts that [`DeterministicVm::state_hash`] is made of: CPU, devices (with
+    /// clock and what waits for input or output), memory.
+    pub fn part_hashes(&mut self) -> [u64; 3] {
+        let hash = |part: &dyn Fn(&mut Xxh3)| {
+            let mut hasher = Xxh3::new();
+            part(&mut hasher);
+            hasher.finish()
+        };
+        let cpu = hash(&|h| self.cpu.state().hash(h));
+        let devices = hash(&|h| self.state.hash(h));
+        [cpu, devices, self.hash.of(&self.ram)]
+    }
+
     /// A hash of CPU, devices, clock, waiting input and output, and memory. Costs what was
     /// written since the last call.
     pub fn state_hash(&mut self) -> u64 {
