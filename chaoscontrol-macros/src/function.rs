@@ -20,8 +20,29 @@ pub struct Test {
 }
 
 /// Takes a function apart.
-pub fn examine(mut function: ItemFn, errors: &mut Errors) -> Test {
+pub fn examine(function: ItemFn, errors: &mut Errors) -> Test {
     signature(&function, errors);
+    strip(function, errors)
+}
+
+/// Takes a host-side test apart: an ordinary `#[test]` function.
+pub fn examine_host(function: ItemFn, errors: &mut Errors) -> Test {
+    let signature = &function.sig;
+    if !signature.inputs.is_empty() {
+        let what = "a host-side test takes nothing; one that takes a `Node` is a #[chaos_test]";
+        errors.push(Error::new_spanned(&signature.inputs, what));
+    }
+    if let Some(keyword) = &signature.asyncness {
+        errors.push(Error::new_spanned(
+            keyword,
+            "a host-side test cannot be `async`",
+        ));
+    }
+    strip(function, errors)
+}
+
+/// Takes the attributes away that concern the test as a whole.
+fn strip(mut function: ItemFn, errors: &mut Errors) -> Test {
     let mut ignore = None;
     let mut should_panic = None;
     let mut conditions = Vec::new();
@@ -32,7 +53,7 @@ pub fn examine(mut function: ItemFn, errors: &mut Errors) -> Test {
         } else if path.is_ident("should_panic") {
             should_panic = errors.note(expected(attribute));
         } else if path.is_ident("test") {
-            let what = "a chaos test is a test already: remove #[test]";
+            let what = "this is a test already: remove #[test]";
             errors.push(Error::new_spanned(attribute, what));
         } else {
             if path.is_ident("cfg") {

@@ -48,6 +48,38 @@ pub fn test(attributes: &Attributes, test: &Test, lines: (usize, usize)) -> Toke
     }
 }
 
+/// A host-side test and its entry in the registry.
+pub fn host_test(root: &TokenStream, test: &Test) -> TokenStream {
+    let private = quote!(#root::__private);
+    let Test {
+        function,
+        conditions,
+        ignore,
+        should_panic,
+    } = test;
+    let name = &function.sig.ident;
+    quote! {
+        #function
+
+        #(#conditions)*
+        const _: () = {
+            fn run() -> ::core::result::Result<(), ::std::string::String> {
+                #private::Outcome::outcome(#name())
+            }
+
+            #[#private::linkme::distributed_slice(#private::HOST_TESTS)]
+            #[linkme(crate = #private::linkme)]
+            static TEST: #private::HostTest = #private::HostTest {
+                module: ::core::module_path!(),
+                function: ::core::stringify!(#name),
+                run,
+                ignore: #ignore,
+                should_panic: #should_panic,
+            };
+        };
+    }
+}
+
 /// A plain function around the test's. Wrong types in the signature are reported there,
 /// thanks to the spans.
 fn body(private: &TokenStream, test: &Test) -> TokenStream {

@@ -63,6 +63,30 @@ pub fn chaos_test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(arguments.into(), function, lines).into()
 }
 
+/// Makes the `#[test]` functions of a file with chaos tests run on the host, beside them:
+/// write `use chaoscontrol::test;`.
+///
+/// Such a file brings its own harness, which does not know the standard `#[test]`. The
+/// function takes nothing and returns `()` or a `Result<(), E>` with `E: Debug`;
+/// `#[ignore]`, `#[should_panic]` and `#[cfg]` keep their meaning.
+#[proc_macro_attribute]
+pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as syn::ItemFn);
+    let mut errors = Errors::default();
+    if !arguments.is_empty() {
+        let arguments = proc_macro2::TokenStream::from(arguments);
+        errors.push(syn::Error::new_spanned(
+            arguments,
+            "#[test] takes no arguments",
+        ));
+    }
+    let test = function::examine_host(function, &mut errors);
+    match errors.0 {
+        None => generate::host_test(&crate_path::find(), &test).into(),
+        Some(error) => generate::failure(&error, &test).into(),
+    }
+}
+
 fn expand(
     arguments: proc_macro2::TokenStream,
     function: syn::ItemFn,

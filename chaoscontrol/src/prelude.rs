@@ -9,4 +9,4 @@ pub use chaoscontrol_guest::{
 };
 
 pub use crate::chaos_test;
-pub use crate::fault::FaultSchedule;
+pub use crate::fault::{Fault, FaultSchedule, FaultScheduleBuilder};

@@ -39,10 +39,41 @@ pub struct TestCase {
 impl TestCase {
     /// The name by which `cargo test` knows the test: its path below the crate root.
     pub fn name(&self) -> String {
-        match self.module.split_once("::") {
-            Some((_, path)) => format!("{path}::{}", self.function),
-            None => self.function.to_owned(),
-        }
+        path(self.module, self.function)
+    }
+}
+
+/// Every `#[test]` function that is to run on the host beside the chaos tests.
+#[distributed_slice]
+pub static HOST_TESTS: [HostTest];
+
+/// A host-side test.
+#[derive(Clone, Copy, Debug)]
+pub struct HostTest {
+    /// `module_path!()` of the function.
+    pub module: &'static str,
+    /// The function's name.
+    pub function: &'static str,
+    /// Runs it; answers the `Debug` text of the error it returned.
+    pub run: fn() -> Result<(), String>,
+    /// `#[ignore]`, with its reason if it has one.
+    pub ignore: Option<Option<&'static str>>,
+    /// `#[should_panic]`, with the expected text if it has one.
+    pub should_panic: Option<Option<&'static str>>,
+}
+
+impl HostTest {
+    /// The name by which `cargo test` knows the test.
+    pub fn name(&self) -> String {
+        path(self.module, self.function)
+    }
+}
+
+/// A function's path below the crate root.
+fn path(module: &str, function: &str) -> String {
+    match module.split_once("::") {
+        Some((_, path)) => format!("{path}::{function}"),
+        None => function.to_owned(),
     }
 }
 

@@ -1,0 +1,156 @@
+//! One recorded failure.
+
+use std::fmt::Write;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::explore::{Recipe, Reseed};
+use crate::harness::settings::Settings;
+use crate::harness::world::Booted;
+use crate::oracle::FailureId;
+
+/// A failure as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Short name, for `CHAOS_REPLAY`.
+    pub id: String,
+    /// Which bug.
+    pub bug: FailureId,
+    /// When it was found, in words.
+    pub found: String,
+    /// The branch.
+    pub recipe: Recipe,
+    /// The settings of the test, of which those count that decide a run.
+    pub settings: Decisive,
+    /// Hash of the kernel, in hexadecimal.
+    pub kernel: String,
+    /// Hash of all that was packed, in hexadecimal.
+    pub executable: String,
+    /// The version of chaoscontrol.
+    pub version: String,
+    /// Hash of the state in which it ended.
+    pub state: u64,
+}
+
+/// The CPU engine of this version's records.
+pub const ENGINE: &str = "soft";
+
+/// The settings that decide a branch, seed and schedule given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decisive {
+    /// All VMs.
+    pub vms: u64,
+    /// How many of them are clients.
+    pub clients: u64,
+    /// The master seed.
+    pub seed: u64,
+    /// Virtual ns in which faults are applied.
+    pub duration_ns: u64,
+    /// Virtual ns of the quiet period.
+    pub quiet_ns: u64,
+    /// Bytes of memory of a VM.
+    pub memory: u64,
+    /// Wall time at boot, seconds since 1970.
+    pub epoch: u64,
+    /// Virtual ns of an instruction.
+    pub instruction_ns: u64,
+    /// Whether a body that still runs at the end fails.
+    pub must_finish: bool,
+    /// Virtual ns of silence that fail; 0 is never.
+    pub stall_ns: u64,
+}
+
+impl Decisive {
+    /// Those of `settings`.
+    pub fn of(settings: &Settings) -> Decisive {
+        Decisive {
+            vms: settings.vms,
+            clients: settings.clients,
+            seed: settings.seed,
+            duration_ns: settings.duration_ns,
+            quiet_ns: settings.quiet_ns,
+            memory: settings.memory,
+            epoch: settings.epoch,
+            instruction_ns: settings.instruction_ns,
+            must_finish: settings.must_finish,
+            stall_ns: settings.stall_ns,
+        }
+    }
+
+    /// `settings` with these instead.
+    pub fn applied_to(self, settings: &Settings) -> Settings {
+        Settings {
+            vms: self.vms,
+            clients: self.clients,
+            seed: self.seed,
+            duration_ns: self.duration_ns,
+            quiet_ns: self.quiet_ns,
+            memory: self.memory,
+            epoch: self.epoch,
+            instruction_ns: self.instruction_ns,
+            must_finish: self.must_finish,
+            stall_ns: self.stall_ns,
+            ..settings.clone()
+        }
+    }
+}
+
+impl Recorded {
+    /// The record of a failure of this version.
+    pub fn new(
+        bug: FailureId,
+        found: String,
+        recipe: Recipe,
+        settings: &Settings,
+        booted: &Booted,
+        state: u64,
+    ) -> Recorded {
+        let mut recorded = Recorded {
+            id: String::new(),
+            bug,
+            found,
+            recipe,
+            settings: Decisive::of(settings),
+            kernel: format!("{:032x}", booted.kernel.hash),
+            executable: format!("{:032x}", booted.initramfs.hash),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state,
+        };
+        recorded.id = recorded.name();
+        recorded
+    }
+
+    /// A name that depends on the bug and on the branch that shows it.
+    fn name(&self) -> String {
+        let Recipe {
+            seed,
+            reseeds,
+            schedule,
+        } = &self.recipe;
+        let mut text = format!("{:?} {:?} {seed} {schedule}", self.bug, self.settings);
+        for Reseed { at_ns, seed } in reseeds {
+            let _ = write!(text, "{at_ns} {seed} ");
+        }
+        format!("{:08x}", xxh3_64(text.as_bytes()) as u32)
+    }
+
+    /// What has changed since it was recorded, in words: `a` and `b`.
+    pub fn changed(&self, booted: &Booted) -> Option<String> {
+        let kernel = format!("{:032x}", booted.kernel.hash);
+        let executable = format!("{:032x}", booted.initramfs.hash);
+        let differs = [
+            ("kernel", self.kernel != kernel),
+            ("executable", self.executable != executable),
+            (
+                "version of chaoscontrol",
+                self.version != env!("CARGO_PKG_VERSION"),
+            ),
+        ];
+        let names: Vec<&str> = differs
+            .iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| *name)
+            .collect();
+        (!names.is_empty()).then(|| names.join(" and "))
+    }
+}

@@ -1,0 +1,368 @@
+//! The form of a file of recorded failures: TOML that a person can read and edit.
+
+use std::fmt::Write;
+
+use toml::{Table, Value};
+
+use super::record::{Decisive, ENGINE, Recorded};
+use crate::explore::{Recipe, Reseed};
+use crate::fault::{FaultSchedule, ScheduledFault, Unit, format_time, parse_time};
+use crate::oracle::FailureId;
+
+/// The version of the form.
+const VERSION: i64 = 1;
+
+const HEADER: &str = "\
+# Failures that chaoscontrol found. Check this file in: they are tried first, newest first.
+# Delete an entry whose bug is of no more interest.
+";
+
+/// Why a text is no file of recorded failures, to be read after the file's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It is not TOML, perhaps since it was cut short.
+    #[error("is damaged or cut short: {0}")]
+    Syntax(String),
+    /// It is of another version.
+    #[error(
+        "has version {0}, and this chaoscontrol reads version {VERSION}: upgrade chaoscontrol, or move the file away"
+    )]
+    Version(String),
+    /// An entry is wrong.
+    #[error("has a failure, number {number}, whose `{key}` {what}")]
+    Entry {
+        /// Which, from 1.
+        number: usize,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn read(text: &str) -> Result<Vec<Recorded>, ReadError> {
+    let table: Table =
+        toml::from_str(text).map_err(|e| ReadError::Syntax(e.to_string().trim().to_owned()))?;
+    match table.get("version") {
+        Some(Value::Integer(VERSION)) => {}
+        Some(other) => return Err(ReadError::Version(shown(other))),
+        None => return Err(ReadError::Syntax("it has no `version`".into())),
+    }
+    let failures = match table.get("failure") {
+        None => &Vec::new(),
+        Some(Value::Array(failures)) => failures,
+        Some(_) => return Err(ReadError::Syntax("`failure` is no list".into())),
+    };
+    let entry = |(i, value): (usize, &Value)| {
+        let number = i + 1;
+        let wrong = |(key, what)| ReadError::Entry { number, key, what };
+        match value.as_table() {
+            Some(table) => Entry(table).read().map_err(wrong),
+            None => Err(ReadError::Syntax(format!("failure {number} is no table"))),
+        }
+    };
+    failures.iter().enumerate().map(entry).collect()
+}
+
+/// A file's text.
+pub fn write(failures: &[Recorded]) -> String {
+    let mut text = format!("{HEADER}version = {VERSION}\n");
+    for failure in failures {
+        text.push_str(&entry(failure));
+    }
+    text
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Integer(number) => number.to_string(),
+        Value::String(text) => quoted(text),
+        other => format!("a {}", other.type_str()),
+    }
+}
+
+fn entry(failure: &Recorded) -> String {
+    let Decisive {
+        vms,
+        clients,
+        seed: test_seed,
+        duration_ns,
+        quiet_ns,
+        memory,
+        epoch,
+        instruction_ns,
+        must_finish,
+        stall_ns,
+    } = failure.settings;
+    let time = |ns: u64| quoted(&Unit::Time.show(i64::try_from(ns).unwrap_or(i64::MAX)));
+    let schedule = list(
+        failure
+            .recipe
+            .schedule
+            .faults()
+            .iter()
+            .map(ToString::to_string),
+    );
+    let reseeds = &failure.recipe.reseeds;
+    let reseeds = list(
+        reseeds
+            .iter()
+            .map(|r| format!("{} {:#018x}", format_time(r.at_ns), r.seed)),
+    );
+    let lines = [
+        ("id", quoted(&failure.id)),
+        ("kind", quoted(&failure.bug.kind)),
+        ("message", quoted(&failure.bug.message)),
+        ("found", quoted(&failure.found)),
+        ("schedule", schedule),
+        ("seed", quoted(&format!("{:#018x}", failure.recipe.seed))),
+        ("reseeds", reseeds),
+        ("test_seed", quoted(&format!("{test_seed:#018x}"))),
+        ("vms", vms.to_string()),
+        ("clients", clients.to_string()),
+        ("duration", time(duration_ns)),
+        ("quiet", time(quiet_ns)),
+        ("memory", memory.to_string()),
+        ("epoch", epoch.to_string()),
+        ("instruction_ns", instruction_ns.to_string()),
+        ("must_finish", must_finish.to_string()),
+        ("stall", time(stall_ns)),
+        ("engine", quoted(ENGINE)),
+        ("kernel", quoted(&failure.kernel)),
+        ("executable", quoted(&failure.executable)),
+        ("chaoscontrol", quoted(&failure.version)),
+        ("state", quoted(&format!("{:#018x}", failure.state))),
+    ];
+    let mut text = String::from("\n[[failure]]\n");
+    for (key, value) in lines {
+        let _ = writeln!(text, "{key} = {value}");
+    }
+    text
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+/// A TOML list of strings, one a line.
+fn list(items: impl Iterator<Item = String>) -> String {
+    let lines: String = items
+        .map(|item| format!("    {},\n", quoted(&item)))
+        .collect();
+    match lines.as_str() {
+        "" => "[]".into(),
+        lines => format!("[\n{lines}]"),
+    }
+}
+
+/// A table of one failure.
+struct Entry<'a>(&'a Table);
+
+/// The key and what is wrong with its value.
+type Wrong = (&'static str, String);
+
+impl Entry<'_> {
+    fn read(&self) -> Result<Recorded, Wrong> {
+        let engine = self.text("engine")?;
+        if engine != ENGINE {
+            let what = format!(
+                "is {engine:?}, an engine that this chaoscontrol does not have (it has {ENGINE:?})"
+            );
+            return Err(("engine", what));
+        }
+        Ok(Recorded {
+            id: self.text("id")?.to_owned(),
+            bug: FailureId {
+                kind: self.text("kind")?.to_owned(),
+                message: self.text("message")?.to_owned(),
+            },
+            found: self.text("found")?.to_owned(),
+            recipe: Recipe {
+                seed: self.seed("seed")?,
+                reseeds: self.items("reseeds", reseed)?,
+                schedule: FaultSchedule::new(self.items("schedule", str::parse::<ScheduledFault>)?),
+            },
+            settings: Decisive {
+                vms: self.number("vms", 1..=16)?,
+                clients: self.number("clients", 0..=15)?,
+                seed: self.seed("test_seed")?,
+                duration_ns: self.time("duration")?,
+                quiet_ns: self.time("quiet")?,
+                memory: self.number("memory", 32 << 20..=3 << 30)?,
+                epoch: self.number("epoch", 0..=1 << 33)?,
+                instruction_ns: self.number("instruction_ns", 1..=1000)?,
+                must_finish: self
+                    .value("must_finish")?
+                    .as_bool()
+                    .ok_or(("must_finish", "is neither true nor false".into()))?,
+                stall_ns: self.time("stall")?,
+            },
+            kernel: self.text("kernel")?.to_owned(),
+            executable: self.text("executable")?.to_owned(),
+            version: self.text("chaoscontrol")?.to_owned(),
+            state: self.seed("state")?,
+        })
+    }
+
+    fn value(&self, key: &'static str) -> Result<&Value, Wrong> {
+        self.0.get(key).ok_or((key, "is missing".to_owned()))
+    }
+
+    fn text(&self, key: &'static str) -> Result<&str, Wrong> {
+        let text = self.value(key)?.as_str();
+        text.ok_or((key, "is no text".to_owned()))
+    }
+
+    fn seed(&self, key: &'static str) -> Result<u64, Wrong> {
+        let text = self.text(key)?;
+        hexadecimal(text).ok_or((
+            key,
+            format!("is {text:?}, and no 64-bit hexadecimal number"),
+        ))
+    }
+
+    fn time(&self, key: &'static str) -> Result<u64, Wrong> {
+        parse_time(self.text(key)?).map_err(|what| (key, format!("is wrong: {what}")))
+    }
+
+    fn number(
+        &self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, Wrong> {
+        let number = self.value(key)?.as_integer();
+        number
+            .and_then(|n| u64::try_from(n).ok())
+            .filter(|n| range.contains(n))
+            .ok_or_else(|| (key, format!("is no number in {range:?}")))
+    }
+
+    fn items<T>(
+        &self,
+        key: &'static str,
+        item: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, Wrong> {
+        let list = self.value(key)?.as_array();
+        let list = list.ok_or((key, "is no list".to_owned()))?;
+        list.iter()
+            .map(|value| match value.as_str() {
+                None => Err((key, "holds something that is no text".to_owned())),
+                Some(text) => item(text).map_err(|what| (key, format!("holds {text:?}: {what}"))),
+            })
+            .collect()
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// Reads `+1.204 s 0x...`.
+fn reseed(text: &str) -> Result<Reseed, String> {
+    let (at, seed) = text
+        .rsplit_once(' ')
+        .ok_or("a time and a seed were expected")?;
+    let seed = hexadecimal(seed).ok_or_else(|| format!("`{seed}` is no seed"))?;
+    Ok(Reseed {
+        at_ns: parse_time(at)?,
+        seed,
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn example() -> Recorded {
+        Recorded {
+            id: "0badcafe".into(),
+            bug: FailureId {
+                kind: "agree".into(),
+                message: "one \"leader\"\nper term \\ \u{1}".into(),
+            },
+            found: "round 17, branch 4".into(),
+            recipe: Recipe {
+                seed: u64::MAX,
+                reseeds: vec![Reseed {
+                    at_ns: 1_500_000_000,
+                    seed: 7,
+                }],
+                schedule: "+1.204 s partition {0} | {1, 2}\n+2.913 s skew vm 1 by 40 %"
+                    .parse()
+                    .unwrap_or_else(|e| panic!("{e}")),
+            },
+            settings: Decisive {
+                vms: 3,
+                clients: 1,
+                seed: 3,
+                duration_ns: 10_000_000_000,
+                quiet_ns: 0,
+                memory: 128 << 20,
+                epoch: 1_735_689_600,
+                instruction_ns: 10,
+                must_finish: true,
+                stall_ns: 30_000_000_001,
+            },
+            kernel: "00ff".into(),
+            executable: "ff00".into(),
+            version: "0.1.0".into(),
+            state: 0x1234,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut second = example();
+        second.recipe = Recipe::default();
+        let failures = vec![example(), second];
+        let text = write(&failures);
+        assert_eq!(
+            read(&text).unwrap_or_else(|e| panic!("{e}\n{text}")),
+            failures
+        );
+        assert_eq!(read(&write(&[])), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn every_cut_is_noticed() {
+        let text = write(&[example()]);
+        let whole = text.trim_end().len();
+        let entry = text.find("[[failure]]").unwrap();
+        for end in (entry + 1..whole).filter(|end| text.is_char_boundary(*end)) {
+            assert!(read(&text[..end]).is_err(), "cut after:\n{}", &text[..end]);
+        }
+    }
+
+    #[test]
+    fn errors_say_what_to_do_or_what_is_wrong() {
+        let error = |text: &str| read(text).unwrap_err().to_string();
+        assert!(error("version = 9").contains("has version 9, and this chaoscontrol"));
+        assert!(error("").contains("no `version`"));
+        let text = write(&[example()]);
+        let with = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from}");
+            error(&text.replace(from, to))
+        };
+        assert!(with("\"soft\"", "\"warp\"").contains("number 1, whose `engine` is \"warp\""));
+        assert!(with("vms = 3", "vms = 30").contains("`vms` is no number in 1..=16"));
+        assert!(with("partition {0}", "partitoin {0}").contains("did you mean"));
+        assert!(with("\"0xffffffffffffffff\"", "\"9\"").contains("`seed` is \"9\""));
+    }
+}

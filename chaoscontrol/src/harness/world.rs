@@ -1,0 +1,214 @@
+//! What a test's branches run in: its settings resolved, its kernel found, its executable
+//! packed, and the machine booted, once per process for all tests that want the same one.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::entry::Package;
+use super::registry::TestCase;
+use super::settings::{Settings, SettingsError, Sources};
+use crate::cluster::{self, BootFailure, ClusterConfig};
+use crate::cpu::soft::coverage::CodeMap;
+use crate::explore::simulation::Scenario;
+use crate::fault::{FaultKind, Generator};
+use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest};
+use crate::image::{Initramfs, InitramfsError};
+use crate::machine::{VmConfig, VmSnapshot};
+
+/// Why a test cannot run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// A setting.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// No guest kernel.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The executable cannot be packed.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
+    /// The executable cannot be found.
+    #[error("the test executable's own path is unknown: {0}")]
+    Executable(std::io::Error),
+    /// The guest did not come up.
+    #[error(transparent)]
+    Boot(#[from] BootFailure),
+    /// A fault's name.
+    #[error("faults = [..]: {0}")]
+    Fault(String),
+}
+
+/// A booted machine and what it was booted from.
+#[derive(Clone, Debug)]
+pub struct Booted {
+    /// The kernel.
+    pub kernel: KernelImage,
+    /// The test executable, packed.
+    pub initramfs: Arc<Initramfs>,
+    /// Whose code is whose, for coverage.
+    pub code_map: Arc<CodeMap>,
+    /// The machine, before it has learnt which VM it is.
+    pub snapshot: VmSnapshot,
+}
+
+/// All that a test's branches need.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The test's settings.
+    pub settings: Settings,
+    /// The machine.
+    pub booted: Booted,
+    /// What all branches share.
+    pub scenario: Arc<Scenario>,
+    /// The faults that may be drawn.
+    pub generator: Generator,
+}
+
+/// All that distinguishes booted machines within a process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Machine {
+    kernel: Option<PathBuf>,
+    files: Vec<(PathBuf, String)>,
+    memory: u64,
+    epoch: u64,
+    instruction_ns: u64,
+}
+
+static BOOTED: Mutex<BTreeMap<Machine, Booted>> = Mutex::new(BTreeMap::new());
+
+/// The settings of `case`, from all their sources.
+///
+/// # Errors
+/// The first that cannot be used.
+pub fn settings(case: &TestCase, package: &Package) -> Result<Settings, SettingsError> {
+    let path = format!("{}/{}/{}", package.name, package.target, case.name());
+    let sources = Sources {
+        environment: &|name| env::var(name).ok(),
+        package: &package.folder(),
+    };
+    Settings::resolve(&path, &case.attributes, &sources)
+}
+
+impl World {
+    /// The world of `case` with `settings`; `say` hears of what takes long.
+    ///
+    /// # Errors
+    /// See [`WorldError`].
+    pub fn new(
+        case: &TestCase,
+        package: &Package,
+        settings: Settings,
+        say: &dyn Fn(&str),
+    ) -> Result<World, WorldError> {
+        let generator = generator(case, &settings)?;
+        let folder = package.folder();
+        let machine = Machine {
+            kernel: case.attributes.kernel.map(|path| folder.join(path)),
+            files: files(&folder, case.attributes.files),
+            memory: settings.memory,
+            epoch: settings.epoch,
+            instruction_ns: settings.instruction_ns,
+        };
+        let booted = boot(&machine, say)?;
+        let scenario = Scenario {
+            boot: booted.snapshot.clone(),
+            cluster: ClusterConfig {
+                vms: settings.vms as usize,
+                clients: settings.clients as usize,
+                seed: settings.seed,
+                test: case.name(),
+                wall_ns: settings.epoch.saturating_mul(1_000_000_000),
+                duration_ns: settings.duration_ns,
+                quiet_ns: settings.quiet_ns,
+                ..ClusterConfig::default()
+            },
+            code_map: Some(Arc::clone(&booted.code_map)),
+            stall_ns: settings.stall_ns,
+            must_finish: settings.must_finish,
+        };
+        Ok(World {
+            settings,
+            booted,
+            scenario: Arc::new(scenario),
+            generator,
+        })
+    }
+}
+
+/// Files to pack, each with its path in the guest: a relative one is found by the same path
+/// from the body's working directory, the root.
+fn files(package: &Path, names: &[&str]) -> Vec<(PathBuf, String)> {
+    let guest = |name: &str| {
+        let path = Path::new(name).components().filter_map(|part| match part {
+            std::path::Component::Normal(part) => Some(part.to_string_lossy()),
+            _ => None,
+        });
+        format!("/{}", path.collect::<Vec<_>>().join("/"))
+    };
+    names
+        .iter()
+        .map(|name| (package.join(name), guest(name)))
+        .collect()
+}
+
+fn generator(case: &TestCase, settings: &Settings) -> Result<Generator, WorldError> {
+    let kinds = match case.attributes.faults {
+        None => FaultKind::all().collect(),
+        Some(names) => {
+            let kinds: Result<_, _> = names.iter().map(|name| FaultKind::by_name(name)).collect();
+            kinds.map_err(WorldError::Fault)?
+        }
+    };
+    Ok(Generator {
+        kinds,
+        vms: settings.vms as usize,
+        clients: settings.clients as usize,
+        duration_ns: settings.duration_ns,
+        ..Generator::default()
+    })
+}
+
+fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
+    let mut booted = BOOTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = booted.get(machine) {
+        return Ok(known.clone());
+    }
+    let named = machine.kernel.clone();
+    let request = KernelRequest {
+        named: named.map(|path| (path, "the attribute".to_owned())),
+    };
+    let kernel = kernel::locate(&request, say)?;
+    let executable = env::current_exe().map_err(WorldError::Executable)?;
+    let initramfs = Initramfs::pack(&executable, &machine.files)?;
+    let snapshot = cluster::boot(VmConfig {
+        memory_size: machine.memory,
+        kernel: Arc::clone(&kernel.bytes),
+        initrd: Arc::clone(&initramfs.bytes),
+        epoch: machine.epoch,
+        instruction_ns: machine.instruction_ns,
+        ..VmConfig::default()
+    })?;
+    let new = Booted {
+        kernel,
+        code_map: Arc::new(initramfs.code_map()),
+        initramfs: Arc::new(initramfs),
+        snapshot,
+    };
+    booted.insert(machine.clone(), new.clone());
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_files_keep_their_path_in_the_guest() {
+        let found = files(Path::new("/pkg"), &["tests/data", "./a", "../b/c"]);
+        let guest: Vec<&str> = found.iter().map(|(_, guest)| guest.as_str()).collect();
+        assert_eq!(guest, ["/tests/data", "/a", "/b/c"]);
+        assert_eq!(found[0].0, Path::new("/pkg/tests/data"));
+    }
+}
