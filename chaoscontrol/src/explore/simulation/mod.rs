@@ -5,8 +5,10 @@
 //! [`Checkpoint`] in the middle of one only saves the way there.
 
 mod apply;
+mod runner;
 mod timeline;
 
+pub use runner::{SimulationFactory, SimulationRunner};
 pub use timeline::{Entry, EntryKind};
 
 use std::collections::BTreeMap;

@@ -1,0 +1,174 @@
+//! Branches for the explorer: each worker owns a [`Simulation`] and lets it follow recipes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use super::{Checkpoint, Scenario, Simulation};
+use crate::cluster::NetworkStats;
+use crate::explore::{
+    BranchResult, BranchStats, Coverage, Job, Offered, Recipe, Runner, RunnerError, RunnerFactory,
+};
+
+/// Makes a runner for each worker; the way to the setup is run only once.
+#[derive(Debug)]
+pub struct SimulationFactory {
+    scenario: Arc<Scenario>,
+    ready: Arc<OnceLock<Checkpoint>>,
+}
+
+impl SimulationFactory {
+    /// A factory for branches of `scenario`.
+    pub fn new(scenario: Arc<Scenario>) -> SimulationFactory {
+        SimulationFactory {
+            scenario,
+            ready: Arc::default(),
+        }
+    }
+}
+
+impl RunnerFactory for SimulationFactory {
+    type Runner = SimulationRunner;
+
+    fn create(&self) -> Result<SimulationRunner, RunnerError> {
+        let simulation = Simulation::new(Arc::clone(&self.scenario)).map_err(trouble)?;
+        Ok(SimulationRunner {
+            simulation,
+            ready: Arc::clone(&self.ready),
+        })
+    }
+}
+
+/// One worker's cluster.
+pub struct SimulationRunner {
+    simulation: Simulation,
+    ready: Arc<OnceLock<Checkpoint>>,
+}
+
+fn trouble(error: impl ToString) -> RunnerError {
+    RunnerError(error.to_string())
+}
+
+impl SimulationRunner {
+    /// Follows `recipe` from the setup on, stopping where `stops` (virtual ns after setup,
+    /// in order) say, and calls `at` there.
+    ///
+    /// # Errors
+    /// Trouble of the host.
+    pub fn follow(
+        &mut self,
+        recipe: &Recipe,
+        start: Option<&Checkpoint>,
+        stops: &[u64],
+        mut at: impl FnMut(&mut Simulation, u64),
+    ) -> Result<&mut Simulation, RunnerError> {
+        let simulation = &mut self.simulation;
+        let mut reseeds = recipe.reseeds.iter();
+        match start {
+            Some(checkpoint) => {
+                simulation.restore(checkpoint).map_err(trouble)?;
+                simulation.reschedule(recipe.schedule.clone());
+                if let Some(last) = reseeds.next_back() {
+                    simulation.reseed(last.seed);
+                }
+                reseeds = [].iter();
+            }
+            None => {
+                // Every worker may be the first; whoever loses has computed the same.
+                if self.ready.get().is_none() {
+                    let mut fresh =
+                        Simulation::new(Arc::clone(&simulation.scenario)).map_err(trouble)?;
+                    fresh.set_up();
+                    self.ready.get_or_init(|| fresh.checkpoint());
+                }
+                let ready = self.ready.get().expect("was just set");
+                simulation.restore(ready).map_err(trouble)?;
+                if simulation.start_ns().is_some() {
+                    simulation.begin(recipe.seed, recipe.schedule.clone());
+                }
+            }
+        }
+        let begin = simulation.start_ns().unwrap_or(simulation.now());
+        let reseeds = reseeds.map(|r| (r.at_ns, Some(r.seed)));
+        let mut stops: Vec<(u64, Option<u64>)> =
+            stops.iter().map(|&at| (at, None)).chain(reseeds).collect();
+        stops.sort_by_key(|&(at_ns, seed)| (at_ns, seed.is_some()));
+        for (at_ns, seed) in stops {
+            let time = begin.saturating_add(at_ns);
+            if time < simulation.now() {
+                continue;
+            }
+            simulation.run_until(time);
+            if simulation.is_over() {
+                break;
+            }
+            match seed {
+                Some(seed) => simulation.reseed(seed),
+                None => at(simulation, at_ns),
+            }
+        }
+        simulation.run_until(u64::MAX);
+        Ok(simulation)
+    }
+
+    /// The worker's cluster, as its last branch left it.
+    pub fn simulation(&mut self) -> &mut Simulation {
+        &mut self.simulation
+    }
+}
+
+impl Runner for SimulationRunner {
+    type Snapshot = Checkpoint;
+
+    fn run(&mut self, job: &Job<Checkpoint>) -> Result<BranchResult<Checkpoint>, RunnerError> {
+        let mut snapshots = Vec::new();
+        let simulation = self.follow(
+            &job.recipe,
+            job.start.as_ref(),
+            &job.snapshots,
+            |simulation, at_ns| {
+                let snapshot = simulation.checkpoint();
+                snapshots.push(Offered {
+                    at_ns,
+                    bytes: snapshot.owned_bytes(),
+                    snapshot,
+                });
+            },
+        )?;
+        let tally = simulation.tally().clone();
+        Ok(BranchResult {
+            coverage: sparse(simulation.edges()),
+            oracle: simulation.oracle().clone(),
+            failure: simulation.failure().cloned(),
+            start_ns: simulation.start_ns(),
+            applied: tally.applied,
+            stats: BranchStats {
+                faults: tally.faults,
+                packets: packets(simulation.network()),
+                events: tally.events,
+                instructions: tally.instructions,
+                simulated_ns: simulation.now(),
+            },
+            state_hash: simulation.state_hash(),
+            snapshots,
+        })
+    }
+}
+
+fn sparse(edges: &[u8]) -> Coverage {
+    let taken = edges.iter().enumerate().filter(|(_, count)| **count != 0);
+    taken
+        .map(|(index, count)| (index as u32, u32::from(*count)))
+        .collect()
+}
+
+fn packets(stats: &NetworkStats) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([
+        ("delivered", stats.delivered),
+        ("partitioned", stats.partitioned),
+        ("lost", stats.lost),
+        ("down", stats.down),
+        ("overflowed", stats.overflowed),
+        ("unroutable", stats.unroutable),
+        ("reordered", stats.reordered),
+    ])
+}
