@@ -9,7 +9,6 @@ use super::event::{ClusterEvent, EventKind, TickHashes};
 use super::fabric::{LinkFaults, NetworkFabric, NetworkStats, TICK_NS};
 use super::slot::{VmSlot, VmStatus};
 use super::snapshot::ClusterError;
-use crate::cpu::soft::coverage::CodeMap;
 use crate::machine::{DeterministicVm, Output, OutputKind, Stop, VmSnapshot};
 
 /// Bytes of frames that may wait for one VM; what comes then is dropped.
@@ -245,34 +244,6 @@ impl SimulationController {
             };
             self.hashes.push(hashes);
         }
-    }
-
-    /// Switches the counting of branch edges on or off in all VMs.
-    pub fn set_coverage(&mut self, on: bool) {
-        for vm in &mut self.vms {
-            vm.set_coverage(on);
-        }
-    }
-
-    /// Names the pages of packed files for all VMs, so that edges of user code are counted.
-    pub fn set_code_map(&mut self, map: &Arc<CodeMap>) {
-        for vm in &mut self.vms {
-            vm.set_code_map(Arc::clone(map));
-        }
-    }
-
-    /// Adds up the edge counters of all VMs, each saturating, and sets them to zero.
-    pub fn take_coverage(&mut self) -> Vec<u8> {
-        let mut sum = Vec::new();
-        for vm in &mut self.vms {
-            let counters = vm.coverage();
-            sum.resize(counters.len(), 0u8);
-            for (total, count) in sum.iter_mut().zip(counters) {
-                *total = total.saturating_add(*count);
-            }
-            vm.clear_coverage();
-        }
-        sum
     }
 
     /// The hashes recorded since the last call, if the configuration asks for them.

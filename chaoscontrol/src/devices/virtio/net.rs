@@ -1,7 +1,8 @@
 //! The network card: Ethernet frames out of and into the guest (virtio 1.2, section 5.1).
 //!
 //! It offers no offloads, so frames are whole packets with their checksums, as the
-//! network fabric wants them.
+//! network fabric wants them. Nor does it report the link's status: a driver that reads
+//! it brings the link up only some time after the interface, and loses what is sent first.
 
 use std::collections::VecDeque;
 
@@ -19,26 +20,21 @@ pub const SEND_LIMIT: usize = 4096;
 const HEADER: usize = 12;
 const RECEIVE: usize = 0;
 const F_MAC: u64 = 1 << 5;
-const F_STATUS: u64 = 1 << 16;
-const LINK_UP: u8 = 1;
 
 /// The card.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Net {
-    /// MAC address, then the link's status.
-    config: [u8; 8],
+    /// The MAC address.
+    config: [u8; 6],
     received: VecDeque<Vec<u8>>,
     sent: Vec<Vec<u8>>,
 }
 
 impl Net {
-    /// A card with this address and its link up.
+    /// A card with this address.
     pub fn new(mac: [u8; 6]) -> Net {
-        let mut config = [0; 8];
-        config[..6].copy_from_slice(&mac);
-        config[6] = LINK_UP;
         Net {
-            config,
+            config: mac,
             received: VecDeque::new(),
             sent: Vec::new(),
         }
@@ -95,7 +91,7 @@ impl VirtioDevice for Net {
     const ID: u32 = 1;
     const QUEUES: usize = 2;
     const QUEUE_SIZE: u16 = 128;
-    const FEATURES: u64 = F_MAC | F_STATUS;
+    const FEATURES: u64 = F_MAC;
 
     fn config(&self) -> &[u8] {
         &self.config
