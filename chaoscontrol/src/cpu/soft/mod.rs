@@ -6,6 +6,8 @@
 
 pub mod bits;
 mod blocks;
+#[cfg(test)]
+mod conformance;
 pub mod core;
 pub mod coverage;
 mod exceptions;

@@ -70,6 +70,8 @@ pub fn decode(bytes: &[u8], offset: u64, mode: u8, name: Option<PageName>, max: 
             break;
         }
         let (op, last) = lower(&i, &bytes[start..], start as u16, mode, name);
+        #[cfg(test)]
+        let op = super::conformance::sabotage::apply(op);
         ops.push(op);
         end = start + i.len();
         if last {

@@ -1,0 +1,94 @@
+//! What differs between two outcomes of one case.
+
+use super::case::{Case, NAMES};
+use super::excluded::{rflags_mask, status_mask};
+use super::{ARENA, Outcome};
+
+/// RFLAGS that a program sees: the status flags and DF.
+const FLAGS: u64 = 0xCD5;
+
+/// One line for each difference; none if the outcomes agree.
+pub fn differences(
+    case: &Case,
+    soft: &(Outcome, Vec<u8>),
+    host: &(Outcome, Vec<u8>),
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (s, h) = (&soft.0.registers, &host.0.registers);
+    if soft.0.end != host.0.end {
+        lines.push(format!(
+            "end: soft {:x?}, host {:x?}",
+            soft.0.end, host.0.end
+        ));
+    }
+    for (i, name) in NAMES.iter().enumerate() {
+        if s.gpr[i] != h.gpr[i] {
+            lines.push(format!(
+                "{name}: soft {:#x}, host {:#x}",
+                s.gpr[i], h.gpr[i]
+            ));
+        }
+    }
+    let mask = FLAGS & !rflags_mask(case.undefined);
+    if (s.rflags ^ h.rflags) & mask != 0 {
+        lines.push(format!(
+            "flags: soft {:#x}, host {:#x}, differ in {:#x}",
+            s.rflags & FLAGS,
+            h.rflags & FLAGS,
+            (s.rflags ^ h.rflags) & mask
+        ));
+    }
+    for i in 0..16 {
+        if s.xmm[i] != h.xmm[i] {
+            lines.push(format!(
+                "xmm{i}: soft {:#034x}, host {:#034x}",
+                s.xmm[i], h.xmm[i]
+            ));
+        }
+    }
+    if s.mxcsr != h.mxcsr {
+        lines.push(format!("mxcsr: soft {:#x}, host {:#x}", s.mxcsr, h.mxcsr));
+    }
+    for i in 0..8 {
+        if s.st[i] != h.st[i] {
+            lines.push(format!(
+                "st{i}: soft {:#022x}, host {:#022x}",
+                s.st[i], h.st[i]
+            ));
+        }
+    }
+    if s.control != h.control {
+        lines.push(format!("fcw: soft {:#x}, host {:#x}", s.control, h.control));
+    }
+    if (s.status ^ h.status) & !status_mask(case.undefined) != 0 {
+        lines.push(format!(
+            "fsw: soft {:#06x}, host {:#06x}",
+            s.status, h.status
+        ));
+    }
+    if s.valid != h.valid {
+        lines.push(format!("ftw: soft {:#x}, host {:#x}", s.valid, h.valid));
+    }
+    memory(case, &soft.1, &host.1, &mut lines);
+    lines
+}
+
+fn memory(case: &Case, soft: &[u8], host: &[u8], lines: &mut Vec<String>) {
+    if soft == host {
+        return;
+    }
+    let ignored = |at: usize| {
+        let inside = |&(from, len): &(usize, usize)| at.wrapping_sub(from) < len;
+        case.ignored.iter().any(inside)
+    };
+    let all = (0..soft.len()).filter(|&at| soft[at] != host[at] && !ignored(at));
+    for at in all.take(12) {
+        lines.push(format!(
+            "[{:#x}]: was {:#04x}, soft {:#04x}, host {:#04x}",
+            ARENA + at as u64,
+            case.arena[at],
+            soft[at],
+            host[at]
+        ));
+    }
+}

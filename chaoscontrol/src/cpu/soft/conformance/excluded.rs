@@ -1,0 +1,177 @@
+//! What cannot agree with a host, why, and which flags mean something after an instruction.
+
+use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, RflagsBits};
+
+use super::templates::has_memory;
+
+/// Why instructions of this kind are not compared; each has tests of its own.
+pub fn reason(i: &Instruction) -> Option<&'static str> {
+    use Mnemonic as M;
+    if i.code() == Code::Bswap_r16 {
+        return Some("its result is undefined");
+    }
+    Some(match i.mnemonic() {
+        M::Cpuid => "answers for the CPU model, not for the host",
+        M::Rdtsc | M::Rdtscp | M::Rdpmc => "reads a clock or a counter",
+        M::Syscall | M::Sysenter | M::Int | M::Int1 | M::Int3 => "enters the kernel",
+        M::Sysret | M::Sysexit | M::Sysretq | M::Sysexitq | M::Iretq | M::Iretd | M::Iret => {
+            "needs a frame or descriptors of this very machine"
+        }
+        M::In | M::Insb | M::Insw | M::Insd | M::Out | M::Outsb | M::Outsw | M::Outsd => {
+            "port I/O, which depends on the TSS"
+        }
+        M::Hlt | M::Cli | M::Sti | M::Clts | M::Invd | M::Wbinvd | M::Wbnoinvd | M::Invlpg => {
+            "only faults in ring 3"
+        }
+        M::Lgdt | M::Lidt | M::Lldt | M::Ltr | M::Lmsw | M::Rdmsr | M::Wrmsr | M::Swapgs => {
+            "only faults in ring 3"
+        }
+        M::Xsetbv | M::Monitor | M::Mwait | M::Clac | M::Stac | M::Invpcid => {
+            "only faults in ring 3"
+        }
+        M::Ud0 | M::Ud1 | M::Ud2 => "only faults",
+        M::Mov if touches_system_register(i) => "only faults in ring 3",
+        M::Mov | M::Pop | M::Push if touches_segment(i) => "depends on the descriptor tables",
+        M::Lfs | M::Lgs | M::Lss | M::Lar | M::Lsl | M::Verr | M::Verw => {
+            "depends on the descriptor tables"
+        }
+        M::Jmp | M::Call if is_far(i) => "depends on the descriptor tables",
+        M::Retf => "depends on the descriptor tables",
+        M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => "stores what the host's kernel has set",
+        M::Rdfsbase | M::Rdgsbase | M::Wrfsbase | M::Wrgsbase => "the base of thread-local storage",
+        M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss => "approximations that differ by vendor",
+        M::F2xm1
+        | M::Fyl2x
+        | M::Fyl2xp1
+        | M::Fptan
+        | M::Fpatan
+        | M::Fsin
+        | M::Fcos
+        | M::Fsincos => "approximations that differ by vendor",
+        _ => return None,
+    })
+}
+
+fn touches(i: &Instruction, is: fn(iced_x86::Register) -> bool) -> bool {
+    (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Register && is(i.op_register(n)))
+}
+
+fn touches_system_register(i: &Instruction) -> bool {
+    touches(i, |r| r.is_cr() || r.is_dr() || r.is_tr())
+}
+
+fn touches_segment(i: &Instruction) -> bool {
+    touches(i, |r| r.is_segment_register())
+}
+
+fn is_far(i: &Instruction) -> bool {
+    i.is_call_far_indirect() || i.is_jmp_far_indirect() || i.is_call_far() || i.is_jmp_far()
+}
+
+/// Whether `i` stands only alone: it needs memory or registers that others would spoil,
+/// or shows flags that others leave undefined.
+pub fn in_sequences(i: &Instruction) -> bool {
+    use Mnemonic as M;
+    let narrow = i.op0_register().size() == 2 || has_memory(i) && i.memory_size().size() == 2;
+    i.flow_control() != FlowControl::Next
+        || matches!(i.mnemonic(), M::Shld | M::Shrd if narrow)
+        || matches!(i.mnemonic(), M::Div | M::Idiv | M::Enter | M::Leave)
+        || matches!(i.mnemonic(), M::Popf | M::Popfq | M::Ldmxcsr | M::Fldcw)
+        || matches!(
+            i.mnemonic(),
+            M::Fldenv | M::Frstor | M::Fxrstor | M::Fxrstor64
+        )
+        || matches!(i.mnemonic(), M::Fnstsw | M::Fstsw | M::Fnstenv | M::Fnsave)
+        || matches!(i.mnemonic(), M::Fxsave | M::Fxsave64)
+}
+
+const STATUS: u32 = RflagsBits::OF
+    | RflagsBits::SF
+    | RflagsBits::ZF
+    | RflagsBits::AF
+    | RflagsBits::CF
+    | RflagsBits::PF;
+
+/// The flags that `i` certainly defines, and those that it leaves undefined, as
+/// `RflagsBits`. `rcx` is RCX before it, if known.
+pub fn flags(i: &Instruction, rcx: Option<u64>) -> (u32, u32) {
+    use Mnemonic as M;
+    let rotates = matches!(i.mnemonic(), M::Rol | M::Ror | M::Rcl | M::Rcr);
+    let shifts = matches!(
+        i.mnemonic(),
+        M::Shl | M::Sal | M::Shr | M::Sar | M::Shld | M::Shrd
+    );
+    if !rotates && !shifts {
+        let conditional = i.is_string_instruction() && (i.has_rep_prefix() || i.has_repne_prefix());
+        let defined = i.rflags_written() | i.rflags_cleared() | i.rflags_set();
+        return (if conditional { 0 } else { defined }, i.rflags_undefined());
+    }
+    let bits = 8 * match i.op0_kind() {
+        OpKind::Memory => i.memory_size().size(),
+        _ => i.op0_register().size(),
+    } as u64;
+    let last = i.op_count() - 1;
+    let count = match i.op_kind(last) {
+        OpKind::Register => rcx,
+        _ => i.try_immediate(last).ok(),
+    };
+    let Some(count) = count.map(|n| n & if bits == 64 { 63 } else { 31 }) else {
+        return (
+            0,
+            if rotates {
+                RflagsBits::OF
+            } else {
+                RflagsBits::OF | RflagsBits::AF | RflagsBits::CF
+            },
+        );
+    };
+    let mut undefined = 0;
+    if count == 0 {
+        return (0, 0);
+    }
+    if count != 1 {
+        undefined |= RflagsBits::OF;
+    }
+    if shifts {
+        undefined |= RflagsBits::AF;
+        if count >= bits && i.mnemonic() != M::Sar {
+            undefined |= RflagsBits::CF;
+        }
+    }
+    let all = if rotates {
+        RflagsBits::CF | RflagsBits::OF
+    } else {
+        STATUS
+    };
+    (all & !undefined, undefined)
+}
+
+/// `RflagsBits` as a mask of RFLAGS.
+pub fn rflags_mask(bits: u32) -> u64 {
+    [
+        (RflagsBits::CF, 0),
+        (RflagsBits::PF, 2),
+        (RflagsBits::AF, 4),
+        (RflagsBits::ZF, 6),
+        (RflagsBits::SF, 7),
+        (RflagsBits::OF, 11),
+    ]
+    .into_iter()
+    .filter(|(bit, _)| bits & bit != 0)
+    .map(|(_, at)| 1 << at)
+    .sum()
+}
+
+/// `RflagsBits` as a mask of the x87 status word.
+pub fn status_mask(bits: u32) -> u16 {
+    [
+        (RflagsBits::C0, 8),
+        (RflagsBits::C1, 9),
+        (RflagsBits::C2, 10),
+        (RflagsBits::C3, 14),
+    ]
+    .into_iter()
+    .filter(|(bit, _)| bits & bit != 0)
+    .map(|(_, at)| 1 << at)
+    .sum()
+}
