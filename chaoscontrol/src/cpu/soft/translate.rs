@@ -11,8 +11,11 @@ use super::state::ZERO;
 use super::{bits, integer, mmx, sse, system, x87};
 
 /// How bytes are decoded: TZCNT, LZCNT and WBNOINVD are what older CPUs take them for.
-pub const DECODER_OPTIONS: u32 =
-    DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD | DecoderOptions::NO_WBNOINVD;
+/// PAUSE is a NOP like any other, so that with REX.B it becomes the XCHG that it is.
+pub const DECODER_OPTIONS: u32 = DecoderOptions::NO_MPFX_0FBC
+    | DecoderOptions::NO_MPFX_0FBD
+    | DecoderOptions::NO_WBNOINVD
+    | DecoderOptions::NO_PAUSE;
 
 /// Most instructions in a block.
 const MAX_OPS: usize = 64;

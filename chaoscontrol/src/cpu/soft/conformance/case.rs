@@ -23,6 +23,10 @@ pub struct Case {
     pub arena: Vec<u8>,
     /// Flags, as `iced_x86::RflagsBits`, that are undefined at the end.
     pub undefined: u32,
+    /// Flags that are undefined after any of the instructions.
+    pub undefined_before: u32,
+    /// Some operand is so large that only the page of a fault is certain.
+    pub is_coarse: bool,
     /// Parts of the arena (offset, length) that are not compared.
     pub ignored: Vec<(usize, usize)>,
     /// General-purpose registers whose start values are chosen, or lost.
@@ -58,6 +62,8 @@ impl Case {
             registers: Registers::random(random),
             arena: arena.to_vec(),
             undefined: 0,
+            undefined_before: 0,
+            is_coarse: false,
             ignored: Vec::new(),
             fixed: 0,
             written: 0,
@@ -119,12 +125,15 @@ impl Case {
         if i.memory_segment() == Register::FS || i.memory_segment() == Register::GS {
             return false;
         }
+        if excluded::form(i) {
+            return false;
+        }
         if !alone && (excluded::in_sequences(i) || i.rflags_read() & self.undefined != 0) {
             return false;
         }
         let shifts_by_cl = i.op_count() > 1 && i.op_register(i.op_count() - 1) == Register::CL;
         let saved = (self.fixed, self.registers.gpr);
-        let aimed = if has_memory(i) && i.mnemonic() != Mnemonic::Lea {
+        let aimed = if has_memory(i) && !matches!(i.mnemonic(), Mnemonic::Lea | Mnemonic::Xlatb) {
             self.aim(random, &mut e)
         } else {
             Some(0)
@@ -260,6 +269,11 @@ impl Case {
                 };
                 gpr(i.op1_register()).is_some_and(|r| self.set(r, bits))
             }
+            M::Cvtps2pi | M::Cvttps2pi | M::Cvtpd2pi | M::Cvttpd2pi | M::Cvtpi2ps | M::Cvtpi2pd => {
+                // Whether #XM comes before the x87 registers become MMX registers differs.
+                self.registers.mxcsr |= 0x1F80;
+                true
+            }
             M::Maskmovq | M::Maskmovdqu => self.set(RDI, mid + random.below(16)),
             M::Xlatb => self.set(RBX, mid),
             M::Leave => self.set(RBP, mid),
@@ -300,10 +314,9 @@ impl Case {
                         0
                     };
                 if random.one_in(2) {
-                    self.set(RCX, few)
-                } else {
-                    true
+                    self.set(RCX, few);
                 }
+                self.prepare_branch(e, address)
             }
             M::Cmpxchg if random.one_in(2) => {
                 let value = match gpr(i.op0_register()) {
@@ -486,6 +499,12 @@ impl Case {
         let rcx = (written & 1 << RCX == 0).then(|| self.registers.gpr[RCX]);
         let (certain, undefined) = excluded::flags(i, rcx);
         self.undefined = self.undefined & !certain | undefined;
+        self.undefined_before |= undefined;
+        if i.is_string_instruction() {
+            // A fault in its midst leaves the flags as they were, or as far as it came.
+            self.undefined_before |= i.rflags_modified();
+        }
+        self.is_coarse |= has_memory(i) && !matches!(i.memory_size().size(), 0..=10 | 16);
     }
 
     /// Puts the exits behind the instructions.

@@ -10,6 +10,14 @@ pub fn reason(i: &Instruction) -> Option<&'static str> {
     if i.code() == Code::Bswap_r16 {
         return Some("its result is undefined");
     }
+    if matches!(
+        i.code(),
+        Code::Reservednop_rm16_r16_0F0D
+            | Code::Reservednop_rm32_r32_0F0D
+            | Code::Reservednop_rm64_r64_0F0D
+    ) {
+        return Some("a NOP for one vendor, #UD for another");
+    }
     Some(match i.mnemonic() {
         M::Cpuid => "answers for the CPU model, not for the host",
         M::Rdtsc | M::Rdtscp | M::Rdpmc => "reads a clock or a counter",
@@ -31,7 +39,7 @@ pub fn reason(i: &Instruction) -> Option<&'static str> {
         }
         M::Ud0 | M::Ud1 | M::Ud2 => "only faults",
         M::Mov if touches_system_register(i) => "only faults in ring 3",
-        M::Mov | M::Pop | M::Push if touches_segment(i) => "depends on the descriptor tables",
+        M::Mov | M::Pop if loads_segment(i) => "depends on the descriptor tables",
         M::Lfs | M::Lgs | M::Lss | M::Lar | M::Lsl | M::Verr | M::Verw => {
             "depends on the descriptor tables"
         }
@@ -60,12 +68,19 @@ fn touches_system_register(i: &Instruction) -> bool {
     touches(i, |r| r.is_cr() || r.is_dr() || r.is_tr())
 }
 
-fn touches_segment(i: &Instruction) -> bool {
-    touches(i, |r| r.is_segment_register())
+fn loads_segment(i: &Instruction) -> bool {
+    i.op_kind(0) == OpKind::Register && i.op0_register().is_segment_register()
 }
 
 fn is_far(i: &Instruction) -> bool {
     i.is_call_far_indirect() || i.is_jmp_far_indirect() || i.is_call_far() || i.is_jmp_far()
+}
+
+/// Operand forms that do not agree although others of their code do.
+pub fn form(i: &Instruction) -> bool {
+    // Vendors differ in whether the first touches the x87 state, and in how much memory the
+    // second reads.
+    matches!(i.code(), Code::Cvtpi2ps_xmm_mmm64 | Code::Movsxd_r16_rm16) && has_memory(i)
 }
 
 /// Whether `i` stands only alone: it needs memory or registers that others would spoil,

@@ -11,7 +11,7 @@ use crate::cpu::{Exit, Ram, Vcpu};
 const CODE_TABLE: u64 = 0x3_0000;
 const ARENA_TABLE: u64 = 0x3_1000;
 const PAGE: u64 = 4096;
-/// Says that the machine is dead.
+/// Says that the machine is dead, or the code led astray.
 const NO_VECTOR: u8 = 0xFF;
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 2;
@@ -129,7 +129,7 @@ impl Guest {
                 _ => return Outcome::fault(self.registers(), NO_VECTOR, 0, 0, 0),
             }
         }
-        panic!("the code does not end");
+        Outcome::fault(self.registers(), NO_VECTOR, 0, 0, self.cpu.state().rip)
     }
 
     /// What the exception's handler finds on its stack.
@@ -157,6 +157,11 @@ impl Guest {
 }
 
 impl Outcome {
+    /// Whether `soft` came to no end that a host could come to.
+    pub fn is_astray(&self) -> bool {
+        matches!(self.end, End::Fault { vector, .. } if vector == NO_VECTOR)
+    }
+
     /// Whether the host may see this too: it does unless something else lies where `soft`
     /// has no page.
     pub fn is_safe(&self, guard: u64) -> bool {

@@ -104,15 +104,14 @@ impl Template {
         let mut bytes = prefixes.clone();
         bytes.extend(self.head(rex));
         if let Some(modrm) = self.modrm {
-            let wanted = if modrm >= 0xC0 {
-                0xC0
-            } else {
+            // Some codes own the whole byte, others only a part.
+            let free = *random.pick(&[0, 0x07, 0x3F, 0x3F]);
+            let mode = if modrm < 0xC0 && free != 0 {
                 (random.below(3) as u8) << 6
+            } else {
+                modrm & 0xC0
             };
-            let mut modrm = wanted | modrm & 0x38 | random.next() as u8 & 7;
-            if random.one_in(2) {
-                modrm = modrm & !0x38 | random.next() as u8 & 0x38;
-            }
+            let modrm = mode | modrm & 0x3F & !free | random.next() as u8 & free;
             bytes.push(modrm);
         }
         for _ in 0..12 {

@@ -83,6 +83,10 @@ impl Bench {
             self.skipped += 1;
             return None;
         }
+        if soft.is_astray() {
+            let end = [format!("soft goes astray: {:x?}", soft.end)];
+            return Some((case.codes[0], self.describe(number, &case, &end)));
+        }
         let mut host_memory = case.arena.clone();
         let host = self
             .host
@@ -94,6 +98,11 @@ impl Bench {
         if lines.is_empty() {
             return None;
         }
+        Some((case.codes[0], self.describe(number, &case, &lines)))
+    }
+
+    /// What repeats a case, and `lines`.
+    fn describe(&self, number: u64, case: &Case, lines: &[String]) -> String {
         let mut text = format!(
             "case {number} of seed {:#x}: {:?}\n  bytes",
             self.seed, case.codes
@@ -114,7 +123,7 @@ impl Bench {
         for line in lines {
             write!(text, "\n  {line}").unwrap();
         }
-        Some((case.codes[0], text))
+        text
     }
 }
 

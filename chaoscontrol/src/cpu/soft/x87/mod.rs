@@ -105,6 +105,8 @@ trait Operand {
     fn load(core: &mut Core, address: u64) -> Result<u128, Blocked>;
     /// Stores the low bits of `value`.
     fn store(core: &mut Core, address: u64, value: u128) -> Result<(), Blocked>;
+    /// Checks that it could be stored, for a store that an unmasked exception suppresses.
+    fn check(core: &mut Core, address: u64) -> Result<(), Blocked>;
 }
 
 macro_rules! word_operand {
@@ -115,6 +117,9 @@ macro_rules! word_operand {
             }
             fn store(core: &mut Core, address: u64, value: u128) -> Result<(), Blocked> {
                 core.store(address, value as $word)
+            }
+            fn check(core: &mut Core, address: u64) -> Result<(), Blocked> {
+                core.load_for_store::<$word>(address).map(drop)
             }
         }
     )*};
@@ -132,6 +137,11 @@ impl Operand for Tbyte {
     }
     fn store(core: &mut Core, address: u64, value: u128) -> Result<(), Blocked> {
         core.store_bytes(address, &value.to_le_bytes()[..10])
+    }
+    fn check(core: &mut Core, address: u64) -> Result<(), Blocked> {
+        core.load_for_store::<u64>(address)?;
+        core.load_for_store::<u16>(address.wrapping_add(8))
+            .map(drop)
     }
 }
 
@@ -173,6 +183,8 @@ fn target<T: Operand>(
     let mut fpu = core.s.fpu.clone();
     if let Some(value) = action(&mut fpu, op) {
         access!(T::store(core, address, value));
+    } else {
+        access!(T::check(core, address));
     }
     core.s.fpu = fpu;
     record(core, op, Some(address));
