@@ -153,6 +153,11 @@ pub fn flags(i: &Instruction, rcx: Option<u64>) -> (u32, u32) {
             undefined |= RflagsBits::CF;
         }
     }
+    // A rotation all the way round leaves CF as it was.
+    let through_carry = matches!(i.mnemonic(), M::Rcl | M::Rcr);
+    if through_carry && count % (bits + 1) == 0 {
+        return (0, undefined);
+    }
     let all = if rotates {
         RflagsBits::CF | RflagsBits::OF
     } else {
