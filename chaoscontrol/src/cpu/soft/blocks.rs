@@ -4,26 +4,28 @@
 //! A block lies in one page. It is valid as long as nobody writes to the page (which
 //! then carries the CODE mark), so it survives changes of the page tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::op::Op;
 
 /// Entries of the jump cache.
-const JUMPS: usize = 4096;
-/// Blocks that are kept before all are dropped.
-const LIMIT: usize = 400_000;
+const JUMPS: usize = 8192;
+/// Ops that are kept, with those of dropped blocks, before all are dropped.
+const LIMIT: usize = 500_000;
 
-/// A straight run of instructions.
-#[derive(Debug, Default)]
+/// A straight run of instructions: where its ops stand.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Block {
-    /// The instructions; only the last may be a branch.
-    pub ops: Box<[Op]>,
+    start: u32,
+    /// Number of instructions; only the last may be a branch.
+    pub count: u16,
     /// Length in bytes.
     pub bytes: u16,
 }
 
 /// What a block is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Physical page.
     pub pfn: u32,
@@ -31,60 +33,76 @@ pub struct Key {
     pub offset: u16,
     /// Mode bits that decoding depends on.
     pub mode: u8,
+    /// The page that the block's only instruction goes on in.
+    pub next: Option<u32>,
 }
 
-#[derive(Clone, Copy)]
+impl Key {
+    fn number(self) -> u64 {
+        // Page frames have 20 bits, as `MAX_RAM` is below 4 GiB.
+        let next = self.next.map_or(0, |pfn| u64::from(pfn) + 1);
+        next << 40 | u64::from(self.pfn) << 20 | u64::from(self.offset) << 8 | u64::from(self.mode)
+    }
+}
+
+/// Spreads the numbers of keys.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {}
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(20);
+    }
+}
+
+#[derive(Clone, Copy, Default)]
 struct Jump {
     rip: u64,
     stamp: u32,
-    block: u32,
+    block: Block,
 }
 
 /// All blocks.
 pub struct Blocks {
-    blocks: Vec<Block>,
-    free: Vec<u32>,
-    keys: BTreeMap<Key, u32>,
+    ops: Vec<Op>,
+    keys: HashMap<u64, Block, BuildHasherDefault<Spread>>,
+    /// The keys of each page's blocks.
+    pages: BTreeMap<u32, Vec<u64>>,
     jumps: Box<[Jump; JUMPS]>,
     generation: u32,
 }
 
 #[inline(always)]
 fn slot(rip: u64) -> usize {
-    (rip ^ rip >> 12) as usize & (JUMPS - 1)
+    (rip ^ rip >> 13) as usize & (JUMPS - 1)
 }
 
 impl Blocks {
     /// No blocks.
     pub fn new() -> Blocks {
         Blocks {
-            blocks: Vec::new(),
-            free: Vec::new(),
-            keys: BTreeMap::new(),
-            jumps: Box::new(
-                [Jump {
-                    rip: 0,
-                    stamp: 0,
-                    block: 0,
-                }; JUMPS],
-            ),
+            ops: Vec::new(),
+            keys: HashMap::default(),
+            pages: BTreeMap::new(),
+            jumps: Box::new([Jump::default(); JUMPS]),
             generation: 1,
         }
     }
 
     /// The block that was last met at virtual address `rip` in `mode`, if that still holds.
     #[inline(always)]
-    pub fn jump(&self, rip: u64, mode: u8) -> Option<&Block> {
+    pub fn jump(&self, rip: u64, mode: u8) -> Option<Block> {
         let jump = &self.jumps[slot(rip)];
-        if jump.rip == rip && jump.stamp == self.generation << 8 | u32::from(mode) {
-            self.blocks.get(jump.block as usize)
-        } else {
-            None
-        }
+        let stamp = self.generation << 8 | u32::from(mode);
+        (jump.rip == rip && jump.stamp == stamp).then_some(jump.block)
     }
 
     /// Remembers that `block` is what stands at `rip`.
-    pub fn remember(&mut self, rip: u64, mode: u8, block: u32) {
+    pub fn remember(&mut self, rip: u64, mode: u8, block: Block) {
         self.jumps[slot(rip)] = Jump {
             rip,
             stamp: self.generation << 8 | u32::from(mode),
@@ -92,69 +110,58 @@ impl Blocks {
         };
     }
 
+    /// The instructions of a block.
+    #[inline(always)]
+    pub fn ops(&self, block: Block) -> &[Op] {
+        &self.ops[block.start as usize..][..block.count as usize]
+    }
+
     /// Forgets what stands at virtual addresses.
     pub fn forget_jumps(&mut self) {
         self.generation += 1;
         if self.generation == 1 << 24 {
             self.generation = 1;
-            self.jumps.fill(Jump {
-                rip: 0,
-                stamp: 0,
-                block: 0,
-            });
+            self.jumps.fill(Jump::default());
         }
     }
 
-    /// The number of the block with this key.
-    pub fn find(&self, key: Key) -> Option<u32> {
-        self.keys.get(&key).copied()
+    /// The block with this key.
+    pub fn find(&self, key: Key) -> Option<Block> {
+        self.keys.get(&key.number()).copied()
     }
 
     /// Whether it is time for [`Blocks::pages`] and [`Blocks::drop_page`] of all.
     pub fn full(&self) -> bool {
-        self.keys.len() >= LIMIT
+        self.ops.len() >= LIMIT
     }
 
-    /// Adds a block.
-    pub fn add(&mut self, key: Key, block: Block) -> u32 {
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.blocks[number as usize] = block;
-                number
-            }
-            None => {
-                self.blocks.push(block);
-                self.blocks.len() as u32 - 1
-            }
+    /// Adds a block of `ops`, `bytes` long.
+    pub fn add(&mut self, key: Key, ops: &[Op], bytes: u16) -> Block {
+        let block = Block {
+            start: self.ops.len() as u32,
+            count: ops.len() as u16,
+            bytes,
         };
-        self.keys.insert(key, number);
-        number
+        self.ops.extend_from_slice(ops);
+        self.keys.insert(key.number(), block);
+        for pfn in std::iter::once(key.pfn).chain(key.next) {
+            self.pages.entry(pfn).or_default().push(key.number());
+        }
+        block
     }
 
     /// The pages that hold blocks, in order.
     pub fn pages(&self) -> Vec<u32> {
-        let mut pages: Vec<u32> = self.keys.keys().map(|key| key.pfn).collect();
-        pages.dedup();
-        pages
+        self.pages.keys().copied().collect()
     }
 
     /// Drops the blocks of page `pfn`.
     pub fn drop_page(&mut self, pfn: u32) {
-        let at = |pfn| Key {
-            pfn,
-            offset: 0,
-            mode: 0,
-        };
-        let doomed: Vec<Key> = self
-            .keys
-            .range(at(pfn)..at(pfn + 1))
-            .map(|(&key, _)| key)
-            .collect();
-        for key in doomed {
-            if let Some(number) = self.keys.remove(&key) {
-                self.blocks[number as usize] = Block::default();
-                self.free.push(number);
-            }
+        for key in self.pages.remove(&pfn).unwrap_or_default() {
+            self.keys.remove(&key);
+        }
+        if self.keys.is_empty() {
+            self.ops.clear();
         }
         self.forget_jumps();
     }

@@ -15,22 +15,27 @@ pub struct Blocked;
 
 /// An unsigned integer that is loaded or stored whole: u8, u16, u32, u64, u128.
 pub trait Word: Copy {
-    /// Truncates.
-    fn from_u128(value: u128) -> Self;
     /// Zero-extends.
     fn to_u128(self) -> u128;
+    /// Loads where the TLB does not help.
+    fn load_slow(core: &mut Core, address: u64, for_store: bool) -> Result<Self, Blocked>;
 }
 
 macro_rules! words {
     ($($t:ty)*) => {$(
         impl Word for $t {
             #[inline(always)]
-            fn from_u128(value: u128) -> $t {
-                value as $t
-            }
-            #[inline(always)]
             fn to_u128(self) -> u128 {
                 self as u128
+            }
+            #[inline(always)]
+            fn load_slow(core: &mut Core, address: u64, for_store: bool) -> Result<$t, Blocked> {
+                // Up to 64 bits come back in a register.
+                if size_of::<$t>() <= 8 {
+                    core.load_slow_word(address, size_of::<$t>(), for_store).map(|v| v as $t)
+                } else {
+                    core.load_slow(address, size_of::<$t>(), for_store).map(|v| v as $t)
+                }
             }
         }
     )*};
@@ -56,8 +61,7 @@ impl Core {
             // and the devices take turns on one thread, so nobody writes meanwhile.
             return Ok(unsafe { host.read_unaligned() });
         }
-        self.load_slow(address, size_of::<T>(), false)
-            .map(T::from_u128)
+        T::load_slow(self, address, false)
     }
 
     /// Stores to linear address `address`; all of it or nothing.
@@ -84,8 +88,7 @@ impl Core {
             // SAFETY: as for `load`.
             return Ok(unsafe { host.read_unaligned() });
         }
-        self.load_slow(address, size_of::<T>(), true)
-            .map(T::from_u128)
+        T::load_slow(self, address, true)
     }
 
     /// Loads any number of bytes up to a page (x87 and FXSAVE areas).
@@ -170,6 +173,28 @@ impl Core {
             // SAFETY: as for `physical_load`; nobody else accesses guest memory meanwhile.
             unsafe { page.add(offset).cast::<u64>().write(value) };
         }
+    }
+
+    /// Calls `look` with the bytes of page `pfn`; `None` outside of RAM.
+    pub(super) fn with_page<R>(&self, pfn: u64, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let page = self.ram.host_page(pfn)?;
+        // SAFETY: the page lives as long as `self.ram`, and as `look` has no way to the
+        // CPU or the memory, nobody writes to it before the slice is gone.
+        Some(look(unsafe {
+            std::slice::from_raw_parts(page, PAGE_SIZE as usize)
+        }))
+    }
+
+    /// The physical address of `address` if it may be executed and the TLB knows it.
+    #[inline]
+    pub(super) fn known_code(&self, address: u64) -> Option<u64> {
+        let entry = self.tlb.entry(address);
+        if entry.exec != address & PAGE_MASK {
+            return None;
+        }
+        let first = self.ram.host_page(0)? as usize;
+        let host = entry.addend.wrapping_add(address as usize);
+        Some((host - first) as u64)
     }
 
     /// Copies from physical `address` on, within one page; `false` outside of RAM.

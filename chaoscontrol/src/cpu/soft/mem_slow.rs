@@ -34,7 +34,21 @@ fn natural(address: u64, room: usize) -> usize {
 }
 
 impl Core {
-    /// `load` and `load_for_store` where the TLB does not help.
+    /// `load` and `load_for_store` of up to 64 bits where the TLB does not help.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn load_slow_word(
+        &mut self,
+        address: u64,
+        size: usize,
+        for_store: bool,
+    ) -> Result<u64, Blocked> {
+        let mut bytes = [0; 8];
+        self.load_parts(address, &mut bytes[..size], for_store)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// `load` and `load_for_store` of wider values where the TLB does not help.
     #[cold]
     #[inline(never)]
     pub(super) fn load_slow(

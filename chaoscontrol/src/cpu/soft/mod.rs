@@ -33,6 +33,8 @@ pub use self::run::SoftCpu;
 pub use self::state::CpuState;
 
 #[cfg(test)]
+mod exceptions_tests;
+#[cfg(test)]
 mod run_tests;
 #[cfg(test)]
 pub mod testing;

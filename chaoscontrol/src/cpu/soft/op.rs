@@ -7,7 +7,7 @@
 use iced_x86::{Instruction, OpKind, Register};
 
 use super::core::Core;
-use super::state::{BLOCK, ZERO};
+use super::state::{BLOCK, GPRS, ZERO};
 
 /// What happens after an instruction.
 #[repr(u8)]
@@ -129,8 +129,8 @@ impl Op {
     #[inline(always)]
     pub fn address(&self, core: &Core) -> u64 {
         let gpr = &core.s.gpr;
-        let a = gpr[self.base as usize]
-            .wrapping_add(gpr[self.index as usize] << self.scale)
+        let a = gpr[self.base as usize % GPRS]
+            .wrapping_add(gpr[self.index as usize % GPRS] << (self.scale & 3))
             .wrapping_add(self.disp as u64);
         if self.ea == 0 {
             a

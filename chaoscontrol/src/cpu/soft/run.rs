@@ -11,7 +11,7 @@ use super::missing::Missing;
 use super::op::{Flow, Op};
 use super::paging::Access;
 use super::state::{BLOCK, CpuState, seg};
-use super::translate::{Decoded, decode, mode, mode_of};
+use super::translate::{decode, mode, mode_of};
 use crate::cpu::ram::{CODE, FOREIGN, PAGE_SIZE};
 use crate::cpu::{CpuConfig, Exit, Ram, Vcpu};
 
@@ -20,6 +20,8 @@ pub struct SoftCpu {
     core: Core,
     blocks: Blocks,
     code_map: Arc<CodeMap>,
+    /// Where blocks are decoded to.
+    decoded: Vec<Op>,
     /// The marks' epoch when the TLB's write tags were last valid.
     epoch: u64,
 }
@@ -40,6 +42,7 @@ impl SoftCpu {
             core: Core::new(ram, config),
             blocks: Blocks::new(),
             code_map: Arc::default(),
+            decoded: Vec::new(),
             epoch,
         }
     }
@@ -93,6 +96,17 @@ impl SoftCpu {
     /// Zeroes the counters.
     pub fn clear_coverage(&mut self) {
         self.core.coverage.counters.fill(0);
+    }
+
+    /// What clearing the dirty marks, as a snapshot does, asks of this CPU.
+    #[cfg(test)]
+    pub(super) fn forget_writes(&mut self) {
+        let ram = &self.core.ram;
+        for pfn in 0..ram.pages() {
+            ram.marks()
+                .clear(pfn, crate::cpu::ram::DIRTY | crate::cpu::ram::STALE);
+        }
+        ram.marks().bump();
     }
 
     fn drop_all_code(&mut self) {
@@ -162,7 +176,7 @@ impl SoftCpu {
             };
             let core = &mut self.core;
             core.s.gpr[BLOCK as usize] = rip;
-            let mut ops = &block.ops[..];
+            let mut ops = self.blocks.ops(block);
             let mut end = u64::from(block.bytes);
             if ops.len() as u64 > left {
                 end = u64::from(ops[left as usize].off);
@@ -268,10 +282,10 @@ impl SoftCpu {
         let rip = self.core.s.rip;
         let mode = mode_of(&self.core);
         let op = match self.blocks.jump(rip, mode) {
-            Some(block) => block.ops[0],
+            Some(block) => self.blocks.ops(block)[0],
             None => match self.locate(rip, mode) {
-                Ok(Met::Block(number)) => {
-                    self.blocks.remember(rip, mode, number);
+                Ok(Met::Block(block)) => {
+                    self.blocks.remember(rip, mode, block);
                     return self.single();
                 }
                 Ok(Met::Op(op)) => op,
@@ -289,7 +303,7 @@ impl SoftCpu {
     #[cold]
     fn meet(&mut self, rip: u64, mode: u8) -> Result<(), Exit> {
         match self.locate(rip, mode) {
-            Ok(Met::Block(number)) => self.blocks.remember(rip, mode, number),
+            Ok(Met::Block(block)) => self.blocks.remember(rip, mode, block),
             Ok(Met::Op(op)) => {
                 self.core.s.gpr[BLOCK as usize] = rip;
                 if let Step::Exit(exit) = self.core.step(&op) {
@@ -310,37 +324,72 @@ impl SoftCpu {
             pfn: pfn as u32,
             offset: offset as u16,
             mode,
+            next: None,
         };
+        if let Some(block) = self.blocks.find(key) {
+            return Ok(Met::Block(block));
+        }
         let name = self.page_name(rip, pfn, mode);
-        let room = (PAGE_SIZE - offset) as usize;
-        let mut bytes = [0xFF; PAGE_SIZE as usize];
-        if self.core.ram.host_page(pfn).is_some() {
-            if let Some(number) = self.blocks.find(key) {
-                return Ok(Met::Block(number));
-            }
-            self.core.physical_read(physical, &mut bytes[..room]);
-            if let Decoded::Block(block) = decode(&bytes[..room], offset, mode, name, usize::MAX) {
-                self.core.mark_code(pfn);
-                return Ok(Met::Block(self.blocks.add(key, block)));
-            }
+        let ops = &mut self.decoded;
+        let bytes = self.core.with_page(pfn, |page| {
+            decode(
+                &page[offset as usize..],
+                offset,
+                mode,
+                name,
+                usize::MAX,
+                ops,
+            )
+        });
+        if let Some(bytes @ 1..) = bytes {
+            self.core.mark_code(pfn);
+            let block = self.blocks.add(key, &self.decoded, bytes);
+            return Ok(Met::Block(block));
         }
-        // Outside of RAM the bus reads as all ones; else the instruction goes on in the next page.
-        let mut rest = room.min(15);
-        let mut window = [0xFF; 30];
-        window[..rest].copy_from_slice(&bytes[..rest]);
-        if self.core.ram.host_page(pfn).is_some() {
+        self.straddling(rip, physical, key, name)
+    }
+
+    /// The instruction at the end of a page that goes on in the next; outside of RAM the
+    /// bus reads as all ones.
+    fn straddling(
+        &mut self,
+        rip: u64,
+        physical: u64,
+        mut key: Key,
+        name: Option<PageName>,
+    ) -> Result<Met, Fault> {
+        let mut bytes = [0xFF; 30];
+        let rest = (PAGE_SIZE - physical % PAGE_SIZE).min(15) as usize;
+        let mut in_ram = false;
+        if self.core.physical_read(physical, &mut bytes[..rest]) {
             let next = self.fetch_address(rip.wrapping_add(rest as u64))?;
-            self.core.physical_read(next, &mut window[rest..rest + 15]);
-            rest += 15;
+            in_ram = self.core.physical_read(next, &mut bytes[rest..rest + 15]);
+            key.next = Some((next / PAGE_SIZE) as u32);
         }
-        match decode(&window[..rest], offset, mode, name, 1) {
-            Decoded::Block(Block { ops, .. }) if !ops.is_empty() => Ok(Met::Op(ops[0])),
-            _ => Err(Fault::new(6, None)),
+        if in_ram && let Some(block) = self.blocks.find(key) {
+            return Ok(Met::Block(block));
         }
+        let offset = physical % PAGE_SIZE;
+        let length = decode(&bytes, offset, key.mode, name, 1, &mut self.decoded);
+        if !in_ram {
+            return self
+                .decoded
+                .first()
+                .copied()
+                .map(Met::Op)
+                .ok_or(Fault::new(6, None));
+        }
+        for pfn in std::iter::once(key.pfn).chain(key.next) {
+            self.core.mark_code(u64::from(pfn));
+        }
+        Ok(Met::Block(self.blocks.add(key, &self.decoded, length)))
     }
 
     /// Physical address for a fetch from `rip`.
     fn fetch_address(&mut self, rip: u64) -> Result<u64, Fault> {
+        if let Some(physical) = self.core.known_code(rip) {
+            return Ok(physical);
+        }
         self.core
             .translate(rip, Access::Exec)
             .map_err(|_| match self.core.trap {
@@ -356,18 +405,14 @@ impl SoftCpu {
         if self.code_map.is_empty() {
             return None;
         }
-        let mut page = [0; PAGE_SIZE as usize];
-        if !self.core.physical_read(pfn * PAGE_SIZE, &mut page) {
-            return None;
-        }
-        let hash = xxhash_rust::xxh3::xxh3_64(&page);
+        let hash = self.core.with_page(pfn, xxhash_rust::xxh3::xxh3_64)?;
         self.code_map.get(&hash).copied().map(PageName::user)
     }
 }
 
 /// What [`SoftCpu::locate`] found.
 enum Met {
-    Block(u32),
+    Block(Block),
     Op(Op),
 }
 

@@ -8,6 +8,8 @@ pub const ZERO: u8 = 16;
 /// Index of the slot that holds the virtual address of the running block's first
 /// byte: the base of RIP-relative addresses.
 pub const BLOCK: u8 = 17;
+/// Slots of [`CpuState::gpr`]: a power of two, so that a masked index needs no check.
+pub const GPRS: usize = 32;
 
 /// Indexes of [`CpuState::segs`].
 pub mod seg {
@@ -105,9 +107,10 @@ pub struct Pending {
 #[repr(C)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CpuState {
-    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8..R15, then [`ZERO`] and [`BLOCK`].
+    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8..R15, then [`ZERO`] and [`BLOCK`];
+    /// the others are unused and zero.
     /// Outside of `run` slot [`BLOCK`] is zero.
-    pub gpr: [u64; 18],
+    pub gpr: [u64; GPRS],
     /// Instruction pointer.
     pub rip: u64,
     /// RFLAGS; inside of `run` the six status flags may still be lazy (see `flags`).
@@ -180,7 +183,7 @@ impl Default for CpuState {
     /// The state after reset, as far as a machine that enters in long mode needs it.
     fn default() -> Self {
         CpuState {
-            gpr: [0; 18],
+            gpr: [0; GPRS],
             rip: 0xFFF0,
             rflags: 2,
             retired: 0,

@@ -79,6 +79,8 @@ pub fn cpu(code: &[u8], cpl: u8) -> (SoftCpu, Ram) {
     }
     put(&ram, TSS + 4, KERNEL_STACK);
     put(&ram, TSS + 0x24, IST1);
+    // No I/O bitmap.
+    ram.write(TSS + 0x66, &[0xFF; 2]).unwrap();
     for vector in 0..64 {
         gate(&ram, vector, HANDLERS + 16 * vector, 0xE, 0, 0);
         ram.write(HANDLERS + 16 * vector, &[0xF4]).unwrap();
@@ -148,3 +150,21 @@ pub fn word(ram: &Ram, at: u64) -> u64 {
 pub fn set_word(ram: &Ram, at: u64, value: u64) {
     put(ram, at, value);
 }
+
+/// The machine code of some lines of assembly; local labels below 90 are free.
+macro_rules! assemble {
+    ($($line:literal),* $(,)?) => {{
+        let (start, end): (*const u8, *const u8);
+        // SAFETY: jumps over the lines, which are data here, and takes two addresses.
+        unsafe {
+            core::arch::asm!(
+                "jmp 91f", "90:", $($line,)* "91:",
+                "lea {0}, [rip + 90b]", "lea {1}, [rip + 91b]",
+                out(reg) start, out(reg) end, options(nomem, nostack)
+            );
+        }
+        // SAFETY: both are in this function's code, which is never unmapped or written.
+        unsafe { std::slice::from_raw_parts(start, end.offset_from(start) as usize) }
+    }};
+}
+pub(crate) use assemble;

@@ -2,7 +2,6 @@
 
 use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
 
-use super::blocks::Block;
 use super::core::Core;
 use super::coverage::PageName;
 use super::missing;
@@ -48,28 +47,25 @@ pub fn mode_of(core: &Core) -> u8 {
     mode
 }
 
-/// What could be made of the bytes at an address.
-pub enum Decoded {
-    /// A block that ends within the bytes.
-    Block(Block),
-    /// The first instruction does not end within the bytes.
-    Straddles,
-}
-
 /// Decodes a block from `bytes`, which begin at `offset` in their page and end with it
-/// (or hold at least one whole instruction).
-pub fn decode(bytes: &[u8], offset: u64, mode: u8, name: Option<PageName>, max: usize) -> Decoded {
+/// (or hold at least one whole instruction), into `ops`, and answers its length in
+/// bytes: 0 if not even the first instruction ends within them.
+pub fn decode(
+    bytes: &[u8],
+    offset: u64,
+    mode: u8,
+    name: Option<PageName>,
+    max: usize,
+    ops: &mut Vec<Op>,
+) -> u16 {
     let mut decoder = Decoder::with_ip(64, bytes, offset, DECODER_OPTIONS);
-    let mut ops = Vec::with_capacity(16);
     let mut end = 0;
     let mut i = Instruction::default();
+    ops.clear();
     while ops.len() < max.min(MAX_OPS) && decoder.can_decode() {
         let start = decoder.position();
         decoder.decode_out(&mut i);
         if i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
-            if start == 0 {
-                return Decoded::Straddles;
-            }
             break;
         }
         let (op, last) = lower(&i, &bytes[start..], start as u16, mode, name);
@@ -81,10 +77,7 @@ pub fn decode(bytes: &[u8], offset: u64, mode: u8, name: Option<PageName>, max: 
             break;
         }
     }
-    Decoded::Block(Block {
-        ops: ops.into_boxed_slice(),
-        bytes: end as u16,
-    })
+    end as u16
 }
 
 /// Makes an op of `i`, and says whether the block ends with it.

@@ -51,18 +51,6 @@ fn pop(core: &mut Core, op: &Op) -> Flow {
     finish(core, op, result)
 }
 
-fn push(core: &mut Core, op: &Op) -> Flow {
-    let selector = core.s.segs[op.dst as usize].selector;
-    let rsp = core.s.gpr[RSP].wrapping_sub(op.imm);
-    if op.imm == 2 {
-        access!(core.store(rsp, selector));
-    } else {
-        access!(core.store(rsp, u64::from(selector)));
-    }
-    core.s.gpr[RSP] = rsp;
-    core.end_block(op)
-}
-
 /// LSS, LFS, LGS: offset of `imm` bytes, then the selector; `aux` is the segment.
 fn load_far_pointer(core: &mut Core, op: &Op) -> Flow {
     let address = op.address(core);
@@ -113,17 +101,13 @@ pub(super) fn lower(i: &Instruction, op: &mut Op) -> Option<Handler> {
             op.dst = Op::reg(i.op1_register());
             Some(from_segment)
         }
-        Mnemonic::Pop | Mnemonic::Push if is_segment(0) => {
+        Mnemonic::Pop if is_segment(0) => {
             op.dst = Op::reg(i.op0_register());
             op.imm = match i.code() {
-                Code::Popw_FS | Code::Popw_GS | Code::Pushw_FS | Code::Pushw_GS => 2,
+                Code::Popw_FS | Code::Popw_GS => 2,
                 _ => 8,
             };
-            Some(if i.mnemonic() == Mnemonic::Pop {
-                pop
-            } else {
-                push
-            })
+            Some(pop)
         }
         _ => None,
     }
