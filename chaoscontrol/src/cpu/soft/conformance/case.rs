@@ -17,8 +17,6 @@ pub struct Case {
     pub start: u64,
     /// Where they end: the first goes on behind the last instruction.
     pub exits: [u64; 2],
-    /// Without branches.
-    pub straight: bool,
     pub registers: Registers,
     pub arena: Vec<u8>,
     /// Flags, as `iced_x86::RflagsBits`, that are undefined at the end.
@@ -58,7 +56,6 @@ impl Case {
             bytes: Vec::new(),
             start,
             exits: [0; 2],
-            straight: true,
             registers: Registers::random(random),
             arena: arena.to_vec(),
             undefined: 0,
@@ -114,9 +111,11 @@ impl Case {
         u64::from_le_bytes(self.at(address)[..8].try_into().unwrap())
     }
 
-    /// Adds an instruction of `template`; `alone` if it is the only one. On `false` the
-    /// case is as good as before, but for start values that nobody needs.
-    pub fn push(&mut self, random: &mut Random, template: &Template, alone: bool) -> bool {
+    /// Adds an instruction of `template`, one of `length`. On `false` the case is as good
+    /// as before, but for start values that nobody needs.
+    pub fn push(&mut self, random: &mut Random, template: &Template, length: usize) -> bool {
+        let alone = length == 1;
+        let last = self.codes.len() + 1 == length;
         let ip = self.ip();
         let Some(mut e) = template.instantiate(random, ip) else {
             return false;
@@ -128,7 +127,9 @@ impl Case {
         if excluded::form(i) {
             return false;
         }
-        if !alone && (excluded::in_sequences(i) || i.rflags_read() & self.undefined != 0) {
+        let branches = i.flow_control() == FlowControl::ConditionalBranch;
+        let fits = alone || last && branches || !excluded::stands_alone(i);
+        if !fits || i.rflags_read() & self.undefined != 0 {
             return false;
         }
         let shifts_by_cl = i.op_count() > 1 && i.op_register(i.op_count() - 1) == Register::CL;
@@ -451,7 +452,6 @@ impl Case {
         let next = self.ip() + e.bytes.len() as u64;
         // What follows the case's last instruction are two jumps of 7 bytes.
         let taken = next + 7;
-        self.straight = false;
         match i.flow_control() {
             FlowControl::Return => {
                 let Some(sp) = self.known(RSP) else {

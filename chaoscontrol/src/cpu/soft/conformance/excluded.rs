@@ -76,16 +76,30 @@ fn is_far(i: &Instruction) -> bool {
     i.is_call_far_indirect() || i.is_jmp_far_indirect() || i.is_call_far() || i.is_jmp_far()
 }
 
+/// Encodings that no code of their own names.
+pub const ENCODINGS: [(&str, &str); 3] = [
+    (
+        "F3 0F BC, F3 0F BD",
+        "TZCNT and LZCNT on newer hosts, BSF and BSR here",
+    ),
+    (
+        "CVTPI2PS from memory",
+        "vendors differ in whether it touches the x87 state",
+    ),
+    (
+        "MOVSXD to 16 bits from memory",
+        "vendors differ in how much memory it reads",
+    ),
+];
+
 /// Operand forms that do not agree although others of their code do.
 pub fn form(i: &Instruction) -> bool {
-    // Vendors differ in whether the first touches the x87 state, and in how much memory the
-    // second reads.
     matches!(i.code(), Code::Cvtpi2ps_xmm_mmm64 | Code::Movsxd_r16_rm16) && has_memory(i)
 }
 
 /// Whether `i` stands only alone: it needs memory or registers that others would spoil,
 /// or shows flags that others leave undefined.
-pub fn in_sequences(i: &Instruction) -> bool {
+pub fn stands_alone(i: &Instruction) -> bool {
     use Mnemonic as M;
     let narrow = i.op0_register().size() == 2 || has_memory(i) && i.memory_size().size() == 2;
     i.flow_control() != FlowControl::Next

@@ -90,46 +90,34 @@ impl Guest {
         }
     }
 
-    /// Runs `code`, put at `start`, from its first byte to one of `exits`, or to an
-    /// exception; `arena` becomes what it left there. With `straight` it is that many
-    /// instructions without branches, run in one go, else one after the other.
+    /// Runs `code`, put at `start`: `count` instructions of which at most the last branches,
+    /// to one of `exits` or an exception; `arena` becomes what it left there.
     pub fn run(
         &mut self,
         code: &[u8],
         start: u64,
         exits: [u64; 2],
-        straight: Option<u64>,
+        count: u64,
         before: &Registers,
         arena: &mut [u8],
     ) -> Outcome {
         self.ram.write(start, code).unwrap();
         self.ram.write(ARENA, arena).unwrap();
         self.load(before, start);
-        let outcome = self.finish(exits, straight);
+        let outcome = self.finish(exits, count);
         self.ram.read(ARENA, arena).unwrap();
         outcome
     }
 
-    fn finish(&mut self, exits: [u64; 2], straight: Option<u64>) -> Outcome {
-        let first = self.cpu.retired();
-        if let Some(count) = straight {
-            self.cpu.run(first + count, false);
+    fn finish(&mut self, exits: [u64; 2], count: u64) -> Outcome {
+        let exit = self.cpu.run(self.cpu.retired() + count, false);
+        let s = self.cpu.state();
+        let landed = exits.iter().position(|&exit| exit == s.rip);
+        match (exit, landed) {
+            (Exit::Budget | Exit::Halt, _) if s.cpl == 0 => self.fault(),
+            (Exit::Budget, Some(landed)) => Outcome::landed(self.registers(), landed as u8 + 1),
+            _ => Outcome::fault(self.registers(), NO_VECTOR, 0, 0, s.rip),
         }
-        for _ in 0..64 {
-            let s = self.cpu.state();
-            if s.cpl == 0 {
-                return self.fault();
-            }
-            if let Some(exit) = exits.iter().position(|&exit| exit == s.rip) {
-                return Outcome::landed(self.registers(), exit as u8 + 1);
-            }
-            match self.cpu.run(self.cpu.retired() + 1, false) {
-                Exit::Budget | Exit::Halt => {}
-                // Shutdown, or device memory: nothing a host would do.
-                _ => return Outcome::fault(self.registers(), NO_VECTOR, 0, 0, 0),
-            }
-        }
-        Outcome::fault(self.registers(), NO_VECTOR, 0, 0, self.cpu.state().rip)
     }
 
     /// What the exception's handler finds on its stack.

@@ -14,6 +14,8 @@ mod muldiv;
 mod shift;
 mod stack;
 mod string;
+#[cfg(test)]
+mod tests;
 mod unary;
 pub mod word;
 

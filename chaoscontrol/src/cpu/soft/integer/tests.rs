@@ -1,0 +1,216 @@
+//! What a comparison with a host cannot show: faults in the midst, and exact counts.
+
+use crate::cpu::soft::SoftCpu;
+use crate::cpu::soft::testing::*;
+use crate::cpu::{Exit, Ram, Vcpu};
+
+const RAX: usize = 0;
+const RCX: usize = 1;
+const RDX: usize = 2;
+const RBX: usize = 3;
+const RSP: usize = 4;
+const RSI: usize = 6;
+const RDI: usize = 7;
+/// A page of its own, two pages behind `DATA`.
+const FAR: u64 = DATA + 0x2000;
+
+/// A CPU about to run `code` in ring 3, the page behind `DATA` not mapped if `hole`.
+fn machine(code: &[u8], hole: bool) -> (SoftCpu, Ram) {
+    let (mut cpu, ram) = cpu(code, 3);
+    if hole {
+        set_word(&ram, PT + ((DATA + 0x1000) >> 12) * 8, 0);
+        cpu.flush_caches();
+    }
+    (cpu, ram)
+}
+
+#[test]
+fn a_repeated_move_is_one_instruction() {
+    // rep movsb; jmp $
+    let (mut cpu, ram) = machine(&[0xF3, 0xA4, 0xEB, 0xFE], false);
+    ram.write(DATA, &[0x5A; 0x1800]).unwrap();
+    cpu.set_gpr(RSI, DATA);
+    cpu.set_gpr(RDI, FAR + 3);
+    cpu.set_gpr(RCX, 0x1800);
+    assert_eq!(cpu.run(1, false), Exit::Budget);
+    assert_eq!((cpu.gpr(RCX), cpu.state().rip), (0, CODE + 2));
+    assert_eq!((cpu.gpr(RSI), cpu.gpr(RDI)), (DATA + 0x1800, FAR + 0x1803));
+    let mut bytes = [0; 0x1802];
+    ram.read(FAR + 2, &mut bytes).unwrap();
+    assert_eq!(
+        (bytes[0], bytes[1], bytes[0x1800], bytes[0x1801]),
+        (0, 0x5A, 0x5A, 0)
+    );
+}
+
+#[test]
+fn a_move_onto_itself_repeats_the_first_bytes() {
+    // rep movsb; jmp $
+    let (mut cpu, ram) = machine(&[0xF3, 0xA4, 0xEB, 0xFE], false);
+    ram.write(DATA, b"abc").unwrap();
+    cpu.set_gpr(RSI, DATA);
+    cpu.set_gpr(RDI, DATA + 3);
+    cpu.set_gpr(RCX, 9);
+    cpu.run(1, false);
+    let mut bytes = [0; 12];
+    ram.read(DATA, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"abcabcabcabc");
+}
+
+#[test]
+fn a_fault_in_a_repeated_store_resumes_where_it_stopped() {
+    // rep stosq; jmp $
+    let (mut cpu, ram) = machine(&[0xF3, 0x48, 0xAB, 0xEB, 0xFE], true);
+    cpu.set_gpr(RAX, 7);
+    cpu.set_gpr(RDI, DATA + 0xFF0);
+    cpu.set_gpr(RCX, 4);
+    assert_eq!(vector_hit(&mut cpu), Some(14));
+    assert_eq!((cpu.gpr(RCX), cpu.gpr(RDI)), (2, DATA + 0x1000));
+    assert_eq!(
+        word(&ram, cpu.gpr(RSP) + 8),
+        CODE,
+        "the fault names the instruction"
+    );
+    assert_eq!(cpu.state().cr2, DATA + 0x1000);
+    assert_eq!(
+        (word(&ram, DATA + 0xFF8), word(&ram, DATA + 0x1000)),
+        (7, 0)
+    );
+}
+
+#[test]
+fn a_comparison_that_faults_leaves_the_flags() {
+    // xor eax, eax; repe scasb
+    let (mut cpu, _) = machine(&[0x31, 0xC0, 0xF3, 0xAE], true);
+    cpu.set_gpr(RDI, DATA + 0xFFE);
+    cpu.set_gpr(RCX, 9);
+    let zero_and_even = 0x44;
+    assert_eq!(vector_hit(&mut cpu), Some(14));
+    assert_eq!(cpu.gpr(RCX), 7);
+    assert_eq!(cpu.state().rflags & 0x8D5, zero_and_even);
+}
+
+#[test]
+fn a_division_that_does_not_fit_faults_and_changes_nothing() {
+    // div rbx
+    let (mut cpu, ram) = machine(&[0x48, 0xF7, 0xF3], false);
+    cpu.set_gpr(RAX, 5);
+    cpu.set_gpr(RDX, 3);
+    cpu.set_gpr(RBX, 3);
+    assert_eq!(vector_hit(&mut cpu), Some(0));
+    assert_eq!((cpu.gpr(RAX), cpu.gpr(RDX)), (5, 3));
+    assert_eq!(word(&ram, cpu.gpr(RSP)), CODE);
+}
+
+#[test]
+fn the_most_negative_number_over_minus_one_faults() {
+    // idiv rbx
+    let (mut cpu, _) = machine(&[0x48, 0xF7, 0xFB], false);
+    cpu.set_gpr(RAX, 1 << 63);
+    cpu.set_gpr(RDX, !0);
+    cpu.set_gpr(RBX, !0);
+    assert_eq!(vector_hit(&mut cpu), Some(0));
+}
+
+#[test]
+fn sixteen_bytes_are_exchanged_only_when_aligned() {
+    // lock cmpxchg16b [rdi]; hlt faults in ring 3
+    let code = [0xF0, 0x48, 0x0F, 0xC7, 0x0F, 0xF4];
+    let (mut cpu, ram) = machine(&code, false);
+    cpu.set_gpr(RDI, DATA + 8);
+    assert_eq!(vector_hit(&mut cpu), Some(13));
+    assert_eq!(word(&ram, cpu.gpr(RSP) + 8), CODE);
+    let (mut cpu, ram) = machine(&code, false);
+    cpu.set_gpr(RDI, DATA);
+    cpu.set_gpr(RBX, 1);
+    cpu.set_gpr(RCX, 2);
+    cpu.run(1, false);
+    assert_eq!((word(&ram, DATA), word(&ram, DATA + 8)), (1, 2));
+    assert_ne!(cpu.state().rflags & 0x40, 0);
+}
+
+#[test]
+fn a_bit_string_reaches_before_its_base() {
+    // bts [rdi], rax
+    let (mut cpu, ram) = machine(&[0x48, 0x0F, 0xAB, 0x07], false);
+    cpu.set_gpr(RDI, DATA + 16);
+    cpu.set_gpr(RAX, -65i64 as u64);
+    cpu.run(1, false);
+    assert_eq!(word(&ram, DATA), 1 << 63);
+}
+
+#[test]
+fn zero_counters_of_newer_cpus_are_bit_scans() {
+    // mov eax, 8; tzcnt ecx, eax; lzcnt edx, eax; xor ebx, ebx; tzcnt edi, ebx
+    let code = [
+        0xB8, 8, 0, 0, 0, 0xF3, 0x0F, 0xBC, 0xC8, 0xF3, 0x0F, 0xBD, 0xD0, 0x31, 0xDB, 0xF3, 0x0F,
+        0xBC, 0xFB,
+    ];
+    let (mut cpu, _) = machine(&code, false);
+    cpu.set_gpr(RDI, 77);
+    assert_eq!(cpu.run(5, false), Exit::Budget);
+    assert_eq!((cpu.gpr(RCX), cpu.gpr(RDX), cpu.gpr(RDI)), (3, 3, 77));
+    assert_ne!(cpu.state().rflags & 0x40, 0, "ZF: the source was zero");
+}
+
+#[test]
+fn a_jump_out_of_the_address_space_faults_at_the_jump() {
+    // jmp rax
+    let (mut cpu, ram) = machine(&[0xFF, 0xE0], false);
+    cpu.set_gpr(RAX, 1 << 47);
+    assert_eq!(vector_hit(&mut cpu), Some(13));
+    assert_eq!(word(&ram, cpu.gpr(RSP) + 8), CODE);
+}
+
+#[test]
+fn a_call_that_cannot_push_changes_nothing() {
+    // call +0
+    let (mut cpu, ram) = machine(&[0xE8, 0, 0, 0, 0], true);
+    cpu.set_gpr(RSP, DATA + 0x1004);
+    assert_eq!(vector_hit(&mut cpu), Some(14));
+    assert_eq!(word(&ram, cpu.gpr(RSP) + 8), CODE);
+    assert_eq!(word(&ram, cpu.gpr(RSP) + 32), DATA + 0x1004);
+}
+
+#[test]
+fn a_repeated_store_reaches_a_device_one_by_one() {
+    // rep stosd; jmp $
+    let (mut cpu, _) = machine(&[0xF3, 0xAB, 0xEB, 0xFE], false);
+    let device = SIZE + 0x1000;
+    cpu.set_gpr(RAX, 9);
+    cpu.set_gpr(RDI, device);
+    cpu.set_gpr(RCX, 3);
+    for n in 0..3 {
+        let exit = cpu.run(1, false);
+        assert_eq!(
+            exit,
+            Exit::MmioWrite {
+                address: device + 4 * n,
+                size: 4,
+                value: 9
+            }
+        );
+        assert_eq!(cpu.retired(), 0);
+        cpu.complete(0);
+    }
+    assert_eq!(cpu.run(1, false), Exit::Budget);
+    assert_eq!((cpu.retired(), cpu.gpr(RCX)), (1, 0));
+}
+
+#[test]
+fn a_comparison_reads_a_device_one_by_one() {
+    // repe scasb; jmp $
+    let (mut cpu, _) = machine(&[0xF3, 0xAE, 0xEB, 0xFE], false);
+    let device = SIZE + 0x1000;
+    cpu.set_gpr(RDI, device);
+    cpu.set_gpr(RCX, 5);
+    for (n, value) in [0, 0, 1].into_iter().enumerate() {
+        let exit = cpu.run(1, false);
+        let address = device + n as u64;
+        assert_eq!(exit, Exit::MmioRead { address, size: 1 });
+        cpu.complete(value);
+    }
+    assert_eq!(cpu.run(1, false), Exit::Budget);
+    assert_eq!((cpu.gpr(RCX), cpu.gpr(RDI)), (2, device + 3));
+    assert_eq!(cpu.state().rflags & 0x41, 1, "0 is below 1");
+}
