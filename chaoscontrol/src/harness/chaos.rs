@@ -1,7 +1,6 @@
 //! A chaos test from its settings to its verdict: what was recorded first, then the fixed
 //! schedule or the exploration.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 
@@ -9,39 +8,25 @@ use libtest_mimic::Failed;
 
 use super::entry::Package;
 use super::registry::{Schedule, TestCase};
-use super::regression::{Recorded, Saved, Store};
-use super::report::{self, Report};
+use super::regression::{Recorded, Store};
 use super::rerun::{Rerun, rerun};
-use super::symbolize::Symbolizer;
+use super::search::{Searched, search};
+use super::signals;
+use super::summary::Summary;
 use super::trial::should_panic;
+use super::verdict::{Found, Teller};
 use super::world::{self, World};
-use crate::explore::Recipe;
-use crate::fault::FaultSchedule;
-use crate::oracle::{Failure, FailureKind};
+use crate::explore::{Ended, Recipe};
+use crate::fault::{FaultSchedule, TextError};
 
 /// Names a recorded failure to be run again, instead of the test.
 const REPLAY: &str = "CHAOS_REPLAY";
-
-/// A failure with all that there is to say about it.
-struct Found {
-    failure: Failure,
-    notes: Vec<String>,
-    recipe: Recipe,
-    /// The branch once more, with its timeline; none for what only many branches show.
-    rerun: Option<Rerun>,
-}
-
-struct Test<'a> {
-    case: &'a TestCase,
-    package: Package,
-    store: Store,
-}
 
 fn say(line: &str) {
     eprintln!("chaoscontrol: {line}");
 }
 
-fn error(error: impl std::fmt::Display) -> Failed {
+fn failed(error: impl std::fmt::Display) -> Failed {
     Failed::from(error.to_string())
 }
 
@@ -50,172 +35,288 @@ fn error(error: impl std::fmt::Display) -> Failed {
 /// # Errors
 /// The report of its failure, or why it cannot be run.
 pub fn run(case: &TestCase, package: Package) -> Result<(), Failed> {
-    let test = Test {
+    if signals::stopped() {
+        return Err(failed("interrupted before it began"));
+    }
+    let store = Store::new(&package, &case.name(), case.should_panic.is_none());
+    if let Some(id) = env::var_os(REPLAY).filter(|id| !id.is_empty()) {
+        return replay(case, package, &store, &id.to_string_lossy());
+    }
+    let settings = world::settings(case, &package).map_err(failed)?;
+    if env::var("CHAOS_SEED").is_ok_and(|seed| seed == "random") {
+        say(&format!("{}: CHAOS_SEED={:#x}", case.name(), settings.seed));
+    }
+    let world = World::new(case, &package, settings, &say).map_err(failed)?;
+    let teller = Teller {
         case,
         package,
-        store: Store::new(&package, &case.name(), case.should_panic.is_none()),
+        store: &store,
+        world: &world,
     };
-    if let Some(id) = env::var_os(REPLAY).filter(|id| !id.is_empty()) {
-        return test.replay(&id.to_string_lossy());
-    }
-    let settings = world::settings(case, &package).map_err(error)?;
-    let world = World::new(case, &package, settings, &say).map_err(error)?;
-    match case.attributes.schedule {
-        Some(schedule) => test.fixed(&world, schedule),
-        None => Err(Failed::from("exploration is not part of this version yet")),
+    match (case.attributes.schedule, case.should_panic) {
+        (Some(schedule), _) => fixed(&teller, schedule),
+        (None, Some(expected)) => demand(&teller, expected),
+        (None, None) => explore(&teller),
     }
 }
 
-impl Test<'_> {
-    /// The one branch of a test with a schedule of its own.
-    fn fixed(&self, world: &World, schedule: Schedule) -> Result<(), Failed> {
-        let schedule = self.schedule(schedule)?;
-        let settings = &world.settings;
-        let checked = schedule.check(settings.vms as usize, settings.duration_ns);
-        checked.map_err(|e| Failed::from(format!("schedule: {e}")))?;
-        let recipe = Recipe {
-            seed: settings.seed,
-            reseeds: Vec::new(),
-            schedule,
-        };
-        let branch = rerun(&world.scenario, &recipe).map_err(error)?;
-        let found = branch.failure.clone().map(|failure| Found {
-            failure,
-            notes: vec!["with the schedule of the test".into()],
-            recipe,
-            rerun: Some(branch),
-        });
-        self.judge(world, found)
-    }
+/// Runs the recorded failure `id` again, and nothing else.
+fn replay(case: &TestCase, package: Package, store: &Store, id: &str) -> Result<(), Failed> {
+    let recorded = store.find(id).map_err(failed)?;
+    let (world, branch) = again(case, &package, &recorded)?;
+    let teller = Teller {
+        case,
+        package,
+        store,
+        world: &world,
+    };
+    let Some(failure) = branch.failure.clone() else {
+        return Err(failed(format!(
+            "{} {:?}, recorded as {id}, did not fail when it was run again\n  {}",
+            recorded.bug.kind,
+            recorded.bug.message,
+            compared(&world, &recorded, &branch).join("\n  ")
+        )));
+    };
+    let found = Found {
+        failure,
+        notes: compared(&world, &recorded, &branch),
+        remarks: Vec::new(),
+        recipe: recorded.recipe,
+        rerun: Some(branch),
+    };
+    Err(teller.known(&found, id))
+}
 
-    fn schedule(&self, schedule: Schedule) -> Result<FaultSchedule, Failed> {
-        match schedule {
-            Schedule::Function(function) => Ok(function()),
-            Schedule::File(name) => {
-                let path = self.package.folder().join(name);
-                let wrong =
-                    |why: String| Failed::from(format!("schedule {}: {why}", path.display()));
-                let text = fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
-                text.parse()
-                    .map_err(|e: crate::fault::TextError| wrong(e.to_string()))
-            }
-        }
-    }
+/// Runs a recorded branch in the world that it was recorded in.
+fn again(
+    case: &TestCase,
+    package: &Package,
+    recorded: &Recorded,
+) -> Result<(World, Rerun), Failed> {
+    let settings = world::settings(case, package).map_err(failed)?;
+    let settings = recorded.settings.applied_to(&settings);
+    let world = World::new(case, package, settings, &say).map_err(failed)?;
+    let branch = rerun(&world.scenario, &recorded.recipe).map_err(failed)?;
+    Ok((world, branch))
+}
 
-    /// Runs the recorded failure `id` again, and nothing else.
-    fn replay(&self, id: &str) -> Result<(), Failed> {
-        let recorded = self.store.find(id).map_err(error)?;
-        let settings = world::settings(self.case, &self.package).map_err(error)?;
-        let settings = recorded.settings.applied_to(&settings);
-        let world = World::new(self.case, &self.package, settings, &say).map_err(error)?;
-        let branch = rerun(&world.scenario, &recorded.recipe).map_err(error)?;
-        let notes = self.compared(&world, &recorded, &branch);
+/// How a run compares with its record, in words.
+fn compared(world: &World, recorded: &Recorded, branch: &Rerun) -> Vec<String> {
+    let mut notes = vec![recorded.found.clone()];
+    if let Some(changed) = recorded.changed(&world.booted) {
+        notes.push(format!(
+            "recorded with another {changed}: replayed by virtual time"
+        ));
+    }
+    let state = branch.state_hash;
+    notes.push(if state == recorded.state {
+        format!("replayed exactly: it ended in the recorded state {state:016x}")
+    } else {
+        format!(
+            "diverged: it ended in state {state:016x}, recorded was {:016x}",
+            recorded.state
+        )
+    });
+    notes
+}
+
+/// The one branch of a test with a schedule of its own.
+fn fixed(teller: &Teller<'_>, schedule: Schedule) -> Result<(), Failed> {
+    let schedule = read(&teller.package, schedule)?;
+    let settings = &teller.world.settings;
+    schedule
+        .check(settings.vms as usize, settings.duration_ns)
+        .map_err(|e| failed(format!("schedule: {e}")))?;
+    let recipe = Recipe {
+        seed: settings.seed,
+        schedule,
+        ..Recipe::default()
+    };
+    let branch = rerun(&teller.world.scenario, &recipe).map_err(failed)?;
+    let found = branch.failure.clone().map(|failure| Found {
+        failure,
+        notes: vec!["found with the test's own schedule".into()],
+        remarks: Vec::new(),
+        recipe,
+        rerun: Some(branch),
+    });
+    let text = found.as_ref().map(|found| teller.describe(found));
+    match (teller.case.should_panic, found) {
+        (Some(expected), found) => match should_panic(text.as_deref(), expected) {
+            Ok(()) => Ok(()),
+            Err(why) => Err(match found {
+                Some(found) => teller.new_failure(&found),
+                None => failed(why),
+            }),
+        },
+        (None, Some(found)) => Err(teller.new_failure(&found)),
+        (None, None) => Ok(()),
+    }
+}
+
+fn read(package: &Package, schedule: Schedule) -> Result<FaultSchedule, Failed> {
+    let name = match schedule {
+        Schedule::Function(function) => return Ok(function()),
+        Schedule::File(name) => name,
+    };
+    let path = package.folder().join(name);
+    let wrong = |why: String| failed(format!("schedule {}: {why}", path.display()));
+    let text = fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
+    text.parse().map_err(|e: TextError| wrong(e.to_string()))
+}
+
+/// Explores for a failure that has to be found.
+fn demand(teller: &Teller<'_>, expected: Option<&str>) -> Result<(), Failed> {
+    let is_it = |text: &str| expected.is_none_or(|expected| text.contains(expected));
+    let world = teller.world;
+    let unexpected = |bugs: &[crate::explore::Bug]| {
+        !bugs
+            .iter()
+            .any(|bug| is_it(&bug.failure.describe(bug.start_ns)))
+    };
+    let searched = search(teller.case, world, Vec::new(), unexpected).map_err(failed)?;
+    let outcome = &searched.outcome;
+    let met = outcome
+        .bugs
+        .iter()
+        .map(|bug| (bug, bug.failure.describe(bug.start_ns)))
+        .find(|(_, text)| is_it(text));
+    if let Some((bug, text)) = met {
+        let name = teller.case.name();
+        println!(
+            "{name}: fails as it should, in round {}, branch {}: {text}",
+            bug.round, bug.branch
+        );
+        return Ok(());
+    }
+    if let Some(failure) = outcome
+        .judged
+        .iter()
+        .find(|failure| is_it(&failure.describe(None)))
+    {
+        println!(
+            "{}: fails as it should: {}",
+            teller.case.name(),
+            failure.describe(None)
+        );
+        return Ok(());
+    }
+    match verdict(teller, &searched)? {
+        Some(found) => Err(teller.unexpected(&found, expected)),
+        None => should_panic(None, expected).map_err(|why| {
+            failed(format!(
+                "{why} all {} rounds of exploration",
+                outcome.stats.round
+            ))
+        }),
+    }
+}
+
+/// Recorded failures, newest first, then an exploration around them.
+fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
+    let recorded = teller.store.checked_in().map_err(failed)?;
+    for old in recorded.iter().rev() {
+        let (world, branch) = again(teller.case, &teller.package, old)?;
         let Some(failure) = branch.failure.clone() else {
-            return Err(Failed::from(format!(
-                "{} {:?} (recorded as {id}) did not fail when it was run again\n  {}",
-                recorded.bug.kind,
-                recorded.bug.message,
-                notes.join("\n  ")
-            )));
+            say(&format!(
+                "{}: recorded failure {} does not fail any more",
+                teller.case.name(),
+                old.id
+            ));
+            continue;
         };
         let found = Found {
             failure,
-            notes,
-            recipe: recorded.recipe,
+            notes: compared(&world, old, &branch),
+            remarks: Vec::new(),
+            recipe: old.recipe.clone(),
             rerun: Some(branch),
         };
-        Err(Failed::from(self.report(&world, &found, None, Some(id))))
-    }
-
-    /// How a run compares with its record, in words.
-    fn compared(&self, world: &World, recorded: &Recorded, branch: &Rerun) -> Vec<String> {
-        let mut notes = vec![format!("recorded: {}", recorded.found)];
-        if let Some(changed) = recorded.changed(&world.booted) {
-            notes.push(format!(
-                "recorded with another {changed}: replayed by virtual time"
-            ));
+        return Err(Teller {
+            world: &world,
+            ..*teller
         }
-        notes.push(if branch.state_hash == recorded.state {
-            format!("replayed exactly: state {:016x}", branch.state_hash)
-        } else {
-            format!(
-                "diverged: state {:016x}, recorded {:016x}",
-                branch.state_hash, recorded.state
-            )
-        });
-        notes
+        .known(&found, &old.id));
     }
-
-    /// The verdict: what a test that is to fail makes of its failure, and what an ordinary
-    /// one reports and records.
-    fn judge(&self, world: &World, found: Option<Found>) -> Result<(), Failed> {
-        if let Some(expected) = self.case.should_panic {
-            let text = found.map(|found| self.report(world, &found, None, None));
-            return should_panic(text.as_deref(), expected).map_err(Failed::from);
-        }
-        let Some(found) = found else { return Ok(()) };
-        let recorded = found.rerun.as_ref().map(|branch| {
-            Recorded::new(
-                found.failure.id(),
-                found.notes.first().cloned().unwrap_or_default(),
-                found.recipe.clone(),
-                &world.settings,
-                &world.booted,
-                branch.state_hash,
-            )
-        });
-        let saved = recorded.as_ref().map(|recorded| self.store.save(recorded));
-        let id = recorded.as_ref().map(|recorded| recorded.id.as_str());
-        if env::var_os("GITHUB_ACTIONS").is_some() {
-            let start = found.rerun.as_ref().and_then(|branch| branch.start_ns);
-            let here = (self.case.file, self.case.line);
-            println!(
-                "{}",
-                report::annotation(&self.case.name(), &found.failure, start, here)
-            );
-        }
-        Err(Failed::from(self.report(world, &found, saved.as_ref(), id)))
+    let settings = &teller.world.settings;
+    let initial = recorded
+        .into_iter()
+        .rev()
+        .map(|old| old.recipe.schedule)
+        .filter(|schedule| {
+            let fits = schedule.check(settings.vms as usize, settings.duration_ns);
+            fits.is_ok() && !schedule.is_empty()
+        })
+        .collect();
+    let searched = search(teller.case, teller.world, initial, |_| true).map_err(failed)?;
+    if let Some(found) = verdict(teller, &searched)? {
+        return Err(teller.new_failure(&found));
     }
-
-    fn report(
-        &self,
-        world: &World,
-        found: &Found,
-        saved: Option<&Saved>,
-        id: Option<&str>,
-    ) -> String {
-        let branch = found.rerun.as_ref();
-        let nextest = env::var_os("NEXTEST").is_some();
-        let command = |id| {
-            let ignored = self.case.ignore.is_some();
-            report::replay_command(id, &self.package, &self.case.name(), ignored, nextest)
-        };
-        Report {
-            failure: &found.failure,
-            start_ns: branch.and_then(|branch| branch.start_ns),
-            notes: found.notes.clone(),
-            schedule: &found.recipe.schedule,
-            timeline: branch.map_or(&[], |branch| &branch.timeline),
-            vms: world.settings.vms as usize,
-            backtrace: backtrace(world, &found.failure),
-            state: branch.map(|branch| branch.state_hash),
-            kernel: world.booted.kernel.hash,
-            saved,
-            package: &self.package.folder(),
-            replay: id.map(command),
-        }
-        .render()
-    }
+    let summary = Summary {
+        name: &teller.case.name(),
+        seed: settings.seed,
+        stats: &searched.outcome.stats,
+        totals: &searched.totals,
+        verdicts: &searched.verdicts,
+        findability: searched.outcome.findability,
+        elapsed: searched.elapsed,
+    };
+    print!("{}", summary.render());
+    Ok(())
 }
 
-/// The frames of a panic, with names.
-fn backtrace(world: &World, failure: &Failure) -> Vec<String> {
-    let FailureKind::Panic { backtrace, .. } = &failure.kind else {
-        return Vec::new();
-    };
-    let programs = world.booted.initramfs.programs.iter();
-    let hosts: BTreeMap<_, _> = programs
-        .map(|file| (file.guest_path.clone(), file.host_path.clone()))
-        .collect();
-    Symbolizer::new(hosts).backtrace(backtrace)
+/// What an exploration ended with, if that is a failure.
+///
+/// # Errors
+/// It was ended before it found anything, or the host is in trouble.
+fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Failed> {
+    let outcome = &searched.outcome;
+    if let Some(shrunk) = &searched.shrunk {
+        let mut found = Found::shrunk(shrunk);
+        let branches = outcome.findability.branches;
+        let mut remark = format!(
+            "{} of {branches} branches found a failure",
+            outcome.findability.failed
+        );
+        if let Some(green) = outcome.findability.green_branches_for_a_fix() {
+            let rounds = green.div_ceil(teller.world.settings.branches.max(1));
+            remark += &format!("; {rounds} green rounds make a fix credible");
+        }
+        found.remarks.push(remark);
+        let branch = rerun(&teller.world.scenario, &found.recipe).map_err(failed)?;
+        if branch.state_hash != shrunk.bug.state_hash {
+            found.remarks.push(format!(
+                "its last run ended in state {:016x}, the run before in {:016x}: please report this to chaoscontrol",
+                branch.state_hash, shrunk.bug.state_hash
+            ));
+        }
+        found.rerun = Some(branch);
+        return Ok(Some(found));
+    }
+    let stats = &outcome.stats;
+    if outcome.ended == Ended::Stopped {
+        let why = if searched.out_of_time {
+            "ran out of time"
+        } else {
+            "interrupted"
+        };
+        return Err(failed(format!(
+            "{why} at round {} of {}; {} branches found no failure",
+            stats.round, stats.of, stats.branches
+        )));
+    }
+    let mut judged = outcome.judged.iter();
+    Ok(judged.next().map(|first| Found {
+        failure: first.clone(),
+        notes: vec![format!(
+            "judged after {} rounds, {} branches",
+            stats.round, stats.branches
+        )],
+        remarks: judged
+            .map(|failure| format!("also: {}", failure.describe(None)))
+            .collect(),
+        recipe: Recipe::default(),
+        rerun: None,
+    }))
 }

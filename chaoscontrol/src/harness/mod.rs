@@ -3,13 +3,17 @@
 mod chaos;
 pub mod cores;
 pub mod entry;
+mod progress;
 pub mod registry;
 pub mod regression;
 pub mod report;
 pub mod rerun;
+mod search;
 pub mod settings;
 pub mod signals;
+mod summary;
 pub mod symbolize;
 mod timeline;
 mod trial;
+mod verdict;
 pub mod world;

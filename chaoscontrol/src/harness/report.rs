@@ -28,6 +28,8 @@ pub struct Report<'a> {
     pub timeline: &'a [Entry],
     /// VMs of the cluster.
     pub vms: usize,
+    /// What else there is to say, a line each.
+    pub remarks: Vec<String>,
     /// A panic's backtrace, a frame a line.
     pub backtrace: Vec<String>,
     /// Hash of the state in which it ended, if a single branch failed.
@@ -58,6 +60,9 @@ impl Report<'_> {
         }
         text += &timeline::render(self.failure, self.timeline, self.start_ns, self.vms);
         text += &timeline::consoles(self.failure, self.timeline, self.vms);
+        for remark in &self.remarks {
+            let _ = writeln!(text, "  {remark}");
+        }
         if let Some(state) = self.state {
             let kernel = self.kernel;
             let _ = writeln!(text, "  state {state:016x}  kernel {kernel:032x}");
@@ -138,9 +143,10 @@ pub fn annotation(
     )
 }
 
-/// The command that runs the failure `id` of a test again, in the words of the runner in use.
+/// The command that runs a test again, or only its recorded failure `id`, in the words of
+/// the runner in use.
 pub fn replay_command(
-    id: &str,
+    id: Option<&str>,
     package: &Package,
     name: &str,
     ignored: bool,
@@ -150,16 +156,15 @@ pub fn replay_command(
         name: crate_name, ..
     } = package;
     let target = package.target_name();
+    let id = id
+        .map(|id| format!("CHAOS_REPLAY={id} "))
+        .unwrap_or_default();
     if nextest {
         let ignored = if ignored { " --run-ignored all" } else { "" };
-        format!(
-            "CHAOS_REPLAY={id} cargo nextest run -p {crate_name} --test {target} -E 'test(={name})'{ignored}"
-        )
+        format!("{id}cargo nextest run -p {crate_name} --test {target} -E 'test(={name})'{ignored}")
     } else {
         let ignored = if ignored { " --include-ignored" } else { "" };
-        format!(
-            "CHAOS_REPLAY={id} cargo test -p {crate_name} --test {target} -- --exact {name}{ignored}"
-        )
+        format!("{id}cargo test -p {crate_name} --test {target} -- --exact {name}{ignored}")
     }
 }
 
@@ -243,6 +248,7 @@ mod tests {
             ],
             schedule: &schedule,
             timeline: &timeline,
+            remarks: vec!["2 of 136 branches found it".into()],
             vms: 3,
             backtrace: Vec::new(),
             state: Some(0xABC),
@@ -250,7 +256,7 @@ mod tests {
             saved: Some(&saved),
             package: Path::new("/src/my-raft"),
             replay: Some(replay_command(
-                "1a2b3c4d",
+                Some("1a2b3c4d"),
                 &package(),
                 "one_leader_per_term",
                 false,
@@ -267,6 +273,7 @@ mod tests {
       +1.204 s  --     fault: partition {0} | {1, 2}
       +3.102 s  vm 0   | elected
       +3.218 s  vm 2   agree "one leader per term": ("leader", 7) is 2
+  2 of 136 branches found it
   state 0000000000000abc  kernel 00000000000000000000000000000def
   saved   tests/chaos-regressions/chaos/one_leader_per_term.toml   (check it in: it runs first next time)
   replay  CHAOS_REPLAY=1a2b3c4d cargo test -p my-raft --test chaos -- --exact one_leader_per_term"#
@@ -296,6 +303,7 @@ mod tests {
             notes: Vec::new(),
             schedule: &FaultSchedule::default(),
             timeline: &[],
+            remarks: Vec::new(),
             vms: 3,
             backtrace: vec!["raft::step at src/lib.rs:7".into()],
             state: None,
@@ -331,11 +339,11 @@ mod tests {
     #[test]
     fn the_replay_command_suits_the_runner() {
         assert_eq!(
-            replay_command("ab", &package(), "m::t", true, false),
+            replay_command(Some("ab"), &package(), "m::t", true, false),
             "CHAOS_REPLAY=ab cargo test -p my-raft --test chaos -- --exact m::t --include-ignored"
         );
         assert_eq!(
-            replay_command("ab", &package(), "m::t", true, true),
+            replay_command(Some("ab"), &package(), "m::t", true, true),
             "CHAOS_REPLAY=ab cargo nextest run -p my-raft --test chaos -E 'test(=m::t)' --run-ignored all"
         );
     }

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{ClusterError, NetworkStats};
-use crate::explore::simulation::{Entry, Scenario, Simulation, Tally};
+use crate::cluster::ClusterError;
+use crate::explore::simulation::{Entry, Scenario, Simulation};
 use crate::explore::{Recipe, Reseed};
-use crate::oracle::{Failure, PropertyOracle};
+use crate::oracle::Failure;
 
 /// A branch that was run.
 #[derive(Clone, Debug)]
@@ -19,12 +19,8 @@ pub struct Rerun {
     pub start_ns: Option<u64>,
     /// Hash of the state it ended in.
     pub state_hash: u64,
-    /// What it did.
-    pub tally: Tally,
-    /// What became of its packets.
-    pub network: NetworkStats,
-    /// What it showed of each property.
-    pub oracle: PropertyOracle,
+    /// Instructions that guests tried to execute and the CPU does not have, a phrase each.
+    pub missing: Vec<String>,
 }
 
 /// Runs `recipe` in `scenario`, from the boot snapshot on.
@@ -35,20 +31,39 @@ pub fn rerun(scenario: &Arc<Scenario>, recipe: &Recipe) -> Result<Rerun, Cluster
     let mut simulation = Simulation::new(Arc::clone(scenario))?;
     simulation.record();
     simulation.set_up();
-    simulation.begin(recipe.seed, recipe.schedule.clone());
-    let start_ns = simulation.start_ns();
-    for Reseed { at_ns, seed } in &recipe.reseeds {
-        simulation.run_until(start_ns.unwrap_or(0).saturating_add(*at_ns));
-        simulation.cluster().branch(*seed);
+    if let Some(start_ns) = simulation.start_ns() {
+        simulation.begin(recipe.seed, recipe.schedule.clone());
+        for Reseed { at_ns, seed } in &recipe.reseeds {
+            simulation.run_until(start_ns.saturating_add(*at_ns));
+            if simulation.is_over() {
+                break;
+            }
+            simulation.reseed(*seed);
+        }
+        simulation.run_until(u64::MAX);
     }
-    simulation.run_until(u64::MAX);
     Ok(Rerun {
         failure: simulation.failure().cloned(),
         timeline: simulation.timeline().to_vec(),
-        start_ns,
+        start_ns: simulation.start_ns(),
+        missing: missing(&mut simulation, scenario.cluster.vms),
         state_hash: simulation.state_hash(),
-        tally: simulation.tally().clone(),
-        network: simulation.network().clone(),
-        oracle: simulation.oracle().clone(),
     })
+}
+
+fn missing(simulation: &mut Simulation, vms: usize) -> Vec<String> {
+    let mut phrases = Vec::new();
+    for vm in 0..vms {
+        for (name, met) in simulation.cluster().vm(vm).cpu().missing() {
+            // Programs execute UD2 on purpose.
+            if name.starts_with("Ud") {
+                continue;
+            }
+            let (times, at) = (met.count, met.first_rip);
+            phrases.push(format!(
+                "vm {vm} executed {name}, an instruction that this CPU does not have, {times} times, first at {at:#x}"
+            ));
+        }
+    }
+    phrases
 }

@@ -1,0 +1,178 @@
+//! Explores a test's branches with as many workers as there are cores, and shrinks what
+//! fails; ends early when somebody asks for it or the test's time is up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chaoscontrol_guest::catalog::SITES;
+
+use super::cores::Cores;
+use super::progress::Meter;
+use super::registry::TestCase;
+use super::signals;
+use super::world::World;
+use crate::explore::simulation::{Checkpoint, SimulationFactory};
+use crate::explore::{
+    Bug, Explorer, Options, Outcome, RunnerError, ShrinkLimits, Shrinker, Shrunk, Totals, Workers,
+};
+use crate::fault::FaultSchedule;
+use crate::oracle::{Place, Verdicts};
+
+/// What came of an exploration.
+pub struct Searched {
+    /// What it found.
+    pub outcome: Outcome,
+    /// Sums over its branches.
+    pub totals: Totals,
+    /// Its properties.
+    pub verdicts: Verdicts,
+    /// The first bug, made small, if it is wanted.
+    pub shrunk: Option<Shrunk>,
+    /// Whether it ended since its host time was up.
+    pub out_of_time: bool,
+    /// Host time it took.
+    pub elapsed: Duration,
+}
+
+/// Explores `world`, trying `initial` first. The first bug is shrunk if `wanted` says so.
+///
+/// # Errors
+/// Trouble of the host.
+pub fn search(
+    case: &TestCase,
+    world: &World,
+    initial: Vec<FaultSchedule>,
+    wanted: impl Fn(&[Bug]) -> bool,
+) -> Result<Searched, RunnerError> {
+    let settings = &world.settings;
+    let options = Options {
+        seed: settings.seed,
+        rounds: settings.rounds,
+        branches: settings.branches,
+        generator: world.generator.clone(),
+        initial,
+        ..Options::default()
+    };
+    let cores = Cores::take(match settings.workers {
+        0 => usize::MAX,
+        workers => workers as usize,
+    });
+    let count = match settings.workers {
+        0 => cores.workers(),
+        workers => workers as usize,
+    };
+    let factory = SimulationFactory::new(Arc::clone(&world.scenario));
+    let mut workers: Workers<Checkpoint> = Workers::new(&factory, count)?;
+    let mut explorer = Explorer::new(options, verdicts(case));
+    let watch = Watch::new(settings.wall_limit_ns);
+    let mut meter = Meter::new(case.name());
+    let began = Instant::now();
+    watch.during(|stop| {
+        let outcome = explorer.explore(&mut workers, stop, &mut meter)?;
+        let elapsed = began.elapsed();
+        let shrunk = match outcome.bugs.first() {
+            Some(bug) if wanted(&outcome.bugs) => {
+                let limits = ShrinkLimits::default();
+                let shrinker = Shrinker::new(bug.clone(), limits, &mut workers, stop, &mut meter);
+                Some(shrinker.shrink()?)
+            }
+            _ => None,
+        };
+        Ok(Searched {
+            outcome,
+            totals: explorer.totals().clone(),
+            verdicts: explorer.verdicts().clone(),
+            shrunk,
+            out_of_time: watch.out_of_time(),
+            elapsed,
+        })
+    })
+}
+
+/// Verdicts that know the sites of this executable; those in the test's function are required.
+fn verdicts(case: &TestCase) -> Verdicts {
+    let mut verdicts = Verdicts::new(case.attributes.require.iter().map(|m| (*m).to_owned()));
+    for site in SITES {
+        let place = Place {
+            file: site.file.to_owned(),
+            line: site.line,
+            column: site.column,
+        };
+        let own = site.file == case.file && (case.line..=case.end_line).contains(&site.line);
+        verdicts.site(site.kind, site.message, place, own);
+    }
+    verdicts
+}
+
+/// Sets a flag when somebody asks to stop, or when host time is up.
+struct Watch {
+    deadline: Option<Instant>,
+    stop: AtomicBool,
+    done: AtomicBool,
+}
+
+impl Watch {
+    /// A watch that ends after so many ns of host time; 0 is never.
+    fn new(limit_ns: u64) -> Watch {
+        let limit = (limit_ns > 0).then(|| Duration::from_nanos(limit_ns));
+        Watch {
+            deadline: limit.map(|limit| Instant::now() + limit),
+            stop: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+        }
+    }
+
+    fn out_of_time(&self) -> bool {
+        !signals::stopped() && self.deadline.is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// Runs `work` with the flag, watching meanwhile.
+    fn during<T>(&self, work: impl FnOnce(&AtomicBool) -> T) -> T {
+        const PAUSE: Duration = Duration::from_millis(20);
+        struct Done<'a>(&'a AtomicBool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !self.done.load(Ordering::Relaxed) {
+                    if signals::stopped() || self.out_of_time() {
+                        self.stop.store(true, Ordering::Relaxed);
+                    }
+                    thread::sleep(PAUSE);
+                }
+            });
+            let _done = Done(&self.done);
+            work(&self.stop)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_is_up_stops_the_work() {
+        let watch = Watch::new(1_000_000);
+        let stopped = watch.during(|stop| {
+            let began = Instant::now();
+            while !stop.load(Ordering::Relaxed) && began.elapsed() < Duration::from_secs(10) {
+                thread::yield_now();
+            }
+            stop.load(Ordering::Relaxed)
+        });
+        assert!(stopped && watch.out_of_time());
+    }
+
+    #[test]
+    fn without_a_limit_time_is_never_up() {
+        let watch = Watch::new(0);
+        assert!(!watch.during(|stop| stop.load(Ordering::Relaxed)));
+        assert!(!watch.out_of_time());
+    }
+}

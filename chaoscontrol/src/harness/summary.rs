@@ -1,0 +1,176 @@
+//! What a green exploration has to show for itself: that faults were applied, that packets
+//! were dropped, that the workload did something, and what was never exercised.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::time::Duration;
+
+use crate::explore::{Findability, RoundStats, Totals};
+use crate::oracle::Verdicts;
+
+/// Names of events shown.
+const EVENTS: usize = 12;
+
+/// A finished exploration.
+pub struct Summary<'a> {
+    /// The test.
+    pub name: &'a str,
+    /// Its seed.
+    pub seed: u64,
+    /// Where it stood at its end.
+    pub stats: &'a RoundStats,
+    /// Its sums.
+    pub totals: &'a Totals,
+    /// Its properties.
+    pub verdicts: &'a Verdicts,
+    /// What it says about bugs it did not find.
+    pub findability: Findability,
+    /// Host time it took.
+    pub elapsed: Duration,
+}
+
+impl Summary<'_> {
+    /// The summary's text.
+    pub fn render(&self) -> String {
+        let Totals {
+            branches,
+            faults,
+            packets,
+            events,
+            simulated_ns,
+            ..
+        } = self.totals;
+        let seconds = self.elapsed.as_secs_f64();
+        let mut text = format!(
+            "{}: {} rounds, {branches} branches in {seconds:.1} s ({:.1}/s), {:.0} virtual s, {} edges, seed {:#x}\n",
+            self.name,
+            self.stats.round,
+            *branches as f64 / seconds.max(1e-3),
+            *simulated_ns as f64 / 1e9,
+            self.stats.edges,
+            self.seed,
+        );
+        let kinds = faults
+            .iter()
+            .map(|(kind, n)| format!("{} {n}", kind.name()));
+        row(&mut text, "faults", &list(kinds, "none"));
+        row(&mut text, "packets", &self::packets(packets));
+        let mean = |n: &u64| *n as f64 / (*branches).max(1) as f64;
+        let per_branch = events
+            .iter()
+            .take(EVENTS)
+            .map(|(name, n)| format!("{name} {:.1} a branch", mean(n)));
+        row(&mut text, "events", &list(per_branch, "none"));
+        for (property, verdict) in self.verdicts.never_exercised() {
+            let kind = property.kind.name();
+            let place = verdict.places.first();
+            let place = place
+                .map(|place| format!(" at {place}"))
+                .unwrap_or_default();
+            let what = format!("{kind} \"{}\"{place}", property.message);
+            row(&mut text, "never exercised", &what);
+        }
+        let one_in = (1.0 / self.findability.at_most()).floor();
+        let found = format!(
+            "a bug that shows in 1 of {one_in:.0} branches would have been found in 95 of 100 such runs"
+        );
+        row(&mut text, "findability", &found);
+        text
+    }
+}
+
+fn row(text: &mut String, name: &str, what: &str) {
+    let _ = writeln!(text, "  {name:<11} {what}");
+}
+
+fn list(items: impl Iterator<Item = impl Display>, none: &str) -> String {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    match items.len() {
+        0 => none.to_owned(),
+        _ => items.join(", "),
+    }
+}
+
+/// Packets by what became of them; all but these two were dropped.
+fn packets(packets: &BTreeMap<&'static str, u64>) -> String {
+    const ARRIVED: [&str; 2] = ["delivered", "reordered"];
+    let of = |name| packets.get(name).copied().unwrap_or(0);
+    let dropped: Vec<(&str, u64)> = packets
+        .iter()
+        .filter(|(name, n)| !ARRIVED.contains(name) && **n > 0)
+        .map(|(name, n)| (*name, *n))
+        .collect();
+    let sum: u64 = dropped.iter().map(|(_, n)| n).sum();
+    let mut text = format!("{} delivered, {sum} dropped", of("delivered"));
+    if sum > 0 {
+        let causes = dropped.iter().map(|(name, n)| format!("{n} {name}"));
+        let _ = write!(text, " ({})", list(causes, ""));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::FaultKind;
+    use crate::oracle::Place;
+    use chaoscontrol_guest::protocol::PropertyKind;
+
+    #[test]
+    fn a_summary_shows_what_was_done() {
+        let totals = Totals {
+            branches: 800,
+            faults: BTreeMap::from([(FaultKind::Kill, 120), (FaultKind::Partition, 98)]),
+            packets: BTreeMap::from([
+                ("delivered", 5000),
+                ("lost", 7),
+                ("down", 0),
+                ("reordered", 3),
+            ]),
+            events: BTreeMap::from([("acknowledged".to_owned(), 48_000)]),
+            simulated_ns: 8_000_000_000_000,
+            ..Totals::default()
+        };
+        let mut verdicts = Verdicts::new([]);
+        let place = Place {
+            file: "tests/chaos.rs".into(),
+            line: 9,
+            column: 1,
+        };
+        verdicts.site(PropertyKind::Reachable, "retries", place, false);
+        let summary = Summary {
+            name: "mutual_exclusion",
+            seed: 0x2a,
+            stats: &RoundStats {
+                round: 100,
+                of: 100,
+                branches: 800,
+                edges: 4321,
+                corpus: 9,
+                frontier: 2,
+                bugs: 0,
+            },
+            totals: &totals,
+            verdicts: &verdicts,
+            findability: Findability {
+                branches: 800,
+                failed: 0,
+                singletons: 1,
+            },
+            elapsed: Duration::from_secs(160),
+        };
+        let text = summary.render();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "mutual_exclusion: 100 rounds, 800 branches in 160.0 s (5.0/s), 8000 virtual s, 4321 edges, seed 0x2a",
+                "  faults      partition 98, kill 120",
+                "  packets     5000 delivered, 7 dropped (7 lost)",
+                "  events      acknowledged 60.0 a branch",
+                "  never exercised reachable \"retries\" at tests/chaos.rs:9",
+                "  findability a bug that shows in 1 of 267 branches would have been found in 95 of 100 such runs",
+            ]
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! What a failure is made into: a record, an annotation, a report.
+
+use std::collections::BTreeMap;
+use std::env;
+
+use libtest_mimic::Failed;
+
+use super::entry::Package;
+use super::registry::TestCase;
+use super::regression::{Recorded, Saved, Store};
+use super::report::{self, Report};
+use super::rerun::Rerun;
+use super::symbolize::Symbolizer;
+use super::world::World;
+use crate::explore::{Recipe, Shrunk};
+use crate::oracle::{Failure, FailureKind};
+
+/// A failure with all that there is to say about it.
+pub struct Found {
+    /// What failed.
+    pub failure: Failure,
+    /// How it was found; the first goes into the record.
+    pub notes: Vec<String>,
+    /// What else there is to say.
+    pub remarks: Vec<String>,
+    /// The branch that shows it.
+    pub recipe: Recipe,
+    /// That branch once more, with its timeline; none for what only many branches show.
+    pub rerun: Option<Rerun>,
+}
+
+impl Found {
+    /// What shrinking left, not run again yet.
+    pub fn shrunk(shrunk: &Shrunk) -> Found {
+        let bug = &shrunk.bug;
+        let plural = |n: usize| if n == 1 { "" } else { "s" };
+        let mut note = format!("found in round {}, branch {}", bug.round, bug.branch);
+        let (from, to) = (shrunk.from, bug.recipe.schedule.len());
+        note += &match (shrunk.reproduced, shrunk.runs) {
+            (true, runs) => format!(
+                "; shrunk from {from} fault{} to {to} in {runs} runs",
+                plural(from)
+            ),
+            (false, 0) => format!(
+                "; interrupted before it was shrunk, it has {from} fault{}",
+                plural(from)
+            ),
+            (false, _) => "; it did not come again when it was run again".to_owned(),
+        };
+        Found {
+            failure: bug.failure.clone(),
+            notes: vec![note],
+            remarks: Vec::new(),
+            recipe: bug.recipe.clone(),
+            rerun: None,
+        }
+    }
+
+    fn start_ns(&self) -> Option<u64> {
+        self.rerun.as_ref().and_then(|branch| branch.start_ns)
+    }
+}
+
+/// Tells of a test's failures.
+#[derive(Clone, Copy)]
+pub struct Teller<'a> {
+    /// The test.
+    pub case: &'a TestCase,
+    /// Its package.
+    pub package: Package,
+    /// Where its failures are recorded.
+    pub store: &'a Store,
+    /// What it ran in.
+    pub world: &'a World,
+}
+
+impl Teller<'_> {
+    /// What went wrong, in words.
+    pub fn describe(&self, found: &Found) -> String {
+        found.failure.describe(found.start_ns())
+    }
+
+    /// Records a failure, and reports it.
+    pub fn new_failure(&self, found: &Found) -> Failed {
+        let recorded = found.rerun.as_ref().map(|branch| {
+            Recorded::new(
+                found.failure.id(),
+                found.notes.first().cloned().unwrap_or_default(),
+                found.recipe.clone(),
+                &self.world.settings,
+                &self.world.booted,
+                branch.state_hash,
+            )
+        });
+        let saved = recorded.as_ref().map(|recorded| self.store.save(recorded));
+        let id = recorded.as_ref().map(|recorded| recorded.id.as_str());
+        self.annotate(found);
+        Failed::from(self.report(found, saved.as_ref(), id))
+    }
+
+    /// Reports a failure that is recorded as `id` already.
+    pub fn known(&self, found: &Found, id: &str) -> Failed {
+        self.annotate(found);
+        Failed::from(self.report(found, None, Some(id)))
+    }
+
+    /// Reports a failure other than the one that was demanded.
+    pub fn unexpected(&self, found: &Found, expected: Option<&str>) -> Failed {
+        let report = self.new_failure(found);
+        let expected = expected.unwrap_or_default();
+        let report = report.message().unwrap_or_default();
+        Failed::from(format!(
+            "the test should have failed with {expected:?}, and failed otherwise:\n{report}"
+        ))
+    }
+
+    fn annotate(&self, found: &Found) {
+        if env::var_os("GITHUB_ACTIONS").is_some() {
+            let here = (self.case.file, self.case.line);
+            let (name, start) = (self.case.name(), found.start_ns());
+            println!("{}", report::annotation(&name, &found.failure, start, here));
+        }
+    }
+
+    fn report(&self, found: &Found, saved: Option<&Saved>, id: Option<&str>) -> String {
+        let branch = found.rerun.as_ref();
+        let missing = branch.iter().flat_map(|branch| branch.missing.clone());
+        let nextest = env::var_os("NEXTEST").is_some();
+        let ignored = self.case.ignore.is_some();
+        let name = self.case.name();
+        Report {
+            failure: &found.failure,
+            start_ns: found.start_ns(),
+            notes: found.notes.clone(),
+            schedule: &found.recipe.schedule,
+            timeline: branch.map_or(&[], |branch| &branch.timeline),
+            vms: self.world.settings.vms as usize,
+            remarks: found.remarks.iter().cloned().chain(missing).collect(),
+            backtrace: backtrace(self.world, &found.failure),
+            state: branch.map(|branch| branch.state_hash),
+            kernel: self.world.booted.kernel.hash,
+            saved,
+            package: &self.package.folder(),
+            replay: Some(report::replay_command(
+                id,
+                &self.package,
+                &name,
+                ignored,
+                nextest,
+            )),
+        }
+        .render()
+    }
+}
+
+/// The frames of a panic, with names.
+fn backtrace(world: &World, failure: &Failure) -> Vec<String> {
+    let FailureKind::Panic { backtrace, .. } = &failure.kind else {
+        return Vec::new();
+    };
+    let programs = world.booted.initramfs.programs.iter();
+    let hosts: BTreeMap<_, _> = programs
+        .map(|file| (file.guest_path.clone(), file.host_path.clone()))
+        .collect();
+    Symbolizer::new(hosts).backtrace(backtrace)
+}
