@@ -105,7 +105,14 @@ impl Core {
 
     /// Raises `fault` at `s.rip`; exceptions on the way combine to a double fault, and
     /// then to shutdown.
+    ///
+    /// An exception right behind another, with no instruction between, counts as one:
+    /// a handler that cannot even be fetched takes time for ever, but never for nothing.
     pub(super) fn exception(&mut self, fault: Fault) {
+        if self.s.excepted == self.s.retired {
+            self.s.retired += 1;
+        }
+        self.s.excepted = self.s.retired;
         self.event(fault, Source::Exception);
     }
 

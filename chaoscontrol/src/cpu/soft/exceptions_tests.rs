@@ -162,3 +162,12 @@ fn floating_point_can_be_switched_off() {
     let (mut two, _) = cpu(switched, 0);
     assert_eq!(vector_hit(&mut two), Some(7));
 }
+
+#[test]
+fn a_handler_that_cannot_be_fetched_takes_time() {
+    let (mut cpu, ram) = cpu(assemble!("ud2"), 0);
+    gate(&ram, 6, 0x7000_0000_0000, 0xE, 0, 1);
+    gate(&ram, 14, 0x7000_0000_0000, 0xE, 0, 1);
+    assert_eq!(cpu.run(1000, false), Exit::Budget);
+    assert_eq!(cpu.retired(), 1000);
+}

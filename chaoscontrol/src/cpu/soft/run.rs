@@ -76,8 +76,10 @@ impl SoftCpu {
 
     /// Names the pages of packed files, for coverage of user code.
     pub fn set_code_map(&mut self, map: Arc<CodeMap>) {
-        self.code_map = map;
-        self.drop_all_code();
+        if self.code_map != map {
+            self.code_map = map;
+            self.drop_all_code();
+        }
     }
 
     /// Switches the counting of edges on or off.
@@ -127,25 +129,36 @@ impl SoftCpu {
             self.epoch = epoch;
             self.core.tlb.flush_writes();
         }
-        if self.core.ram.marks().take_foreign() {
-            let ram = self.core.ram.clone();
-            let foreign = |pfn: u32| {
-                let is = ram.marks().get(u64::from(pfn)) & FOREIGN != 0;
-                ram.marks().clear(u64::from(pfn), FOREIGN);
-                is
-            };
-            let tables = self.core.tables.clone();
-            for pfn in self.blocks.pages() {
-                if ram.marks().get(u64::from(pfn)) & FOREIGN != 0 {
-                    self.drop_code(pfn);
-                }
-            }
-            if tables.into_iter().filter(|&pfn| foreign(pfn)).count() > 0 {
-                self.core.flush_translations();
-            }
-            for pfn in self.blocks.pages() {
-                foreign(pfn);
-            }
+        if !self.core.ram.marks().take_foreign() {
+            return;
+        }
+        let marks = self.core.ram.marks();
+        let mut foreign = self.blocks.pages();
+        foreign.retain(|&pfn| marks.get(u64::from(pfn)) & FOREIGN != 0);
+        let mut remapped = false;
+        for &pfn in &self.core.tables {
+            remapped |= marks.get(u64::from(pfn)) & FOREIGN != 0;
+            marks.clear(u64::from(pfn), FOREIGN);
+        }
+        for pfn in foreign {
+            self.core.ram.marks().clear(u64::from(pfn), FOREIGN);
+            self.drop_code(pfn);
+        }
+        if remapped {
+            self.core.flush_translations();
+        }
+    }
+
+    /// Drops what instructions have made out of date.
+    fn catch_up(&mut self) {
+        while let Some(pfn) = self.core.changed_code.pop() {
+            self.drop_code(pfn);
+        }
+        if std::mem::take(&mut self.core.remapped) {
+            self.blocks.forget_jumps();
+        }
+        if self.blocks.full() {
+            self.drop_all_code();
         }
     }
 
@@ -237,16 +250,7 @@ impl SoftCpu {
     fn attend(&mut self, limit: u64, window: bool) -> Option<Exit> {
         loop {
             self.core.attention = false;
-            while let Some(pfn) = self.core.changed_code.pop() {
-                self.drop_code(pfn);
-            }
-            if self.core.remapped {
-                self.core.remapped = false;
-                self.blocks.forget_jumps();
-            }
-            if self.blocks.full() {
-                self.drop_all_code();
-            }
+            self.catch_up();
             let s = &self.core.s;
             if s.shutdown {
                 return Some(Exit::Shutdown);
@@ -343,6 +347,7 @@ impl SoftCpu {
         });
         if let Some(bytes @ 1..) = bytes {
             self.core.mark_code(pfn);
+            self.core.attention |= self.blocks.full();
             let block = self.blocks.add(key, &self.decoded, bytes);
             return Ok(Met::Block(block));
         }
@@ -510,6 +515,7 @@ impl Vcpu for SoftCpu {
 
     fn complete(&mut self, value: u64) {
         self.refresh();
+        self.catch_up();
         let core = &mut self.core;
         if core.s.pending.writes.is_empty() {
             core.s.pending.answers.push(value);

@@ -175,6 +175,8 @@ pub struct CpuState {
     pub tsc_adjust: u64,
     /// DR0..DR3, (DR4, DR5 unused), DR6, DR7.
     pub dr: [u64; 8],
+    /// Value of `retired` at the last exception; `u64::MAX` before the first.
+    pub excepted: u64,
     /// An instruction in the middle of device accesses.
     pub pending: Pending,
 }
@@ -216,6 +218,7 @@ impl Default for CpuState {
             apic_base: 0,
             tsc_adjust: 0,
             dr: [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400],
+            excepted: u64::MAX,
             pending: Pending::default(),
         }
     }
