@@ -19,7 +19,7 @@ impl Random {
 
     /// 0..n, where `n` is small.
     pub fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 32) * n >> 32
+        ((self.next() >> 32) * n) >> 32
     }
 
     pub fn one_in(&mut self, n: u64) -> bool {

@@ -77,7 +77,7 @@ impl Registers {
             status: status | top << 11,
             valid: match random.below(4) {
                 0 => random.next() as u8,
-                1 => 0xFF & !(1 << random.below(8)),
+                1 => !(1 << random.below(8)),
                 _ => 0xFF,
             },
         }

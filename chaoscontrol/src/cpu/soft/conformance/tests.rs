@@ -137,19 +137,24 @@ fn number(name: &str, default: u64) -> u64 {
     parsed.unwrap_or_else(|_| panic!("{name} is no number: {text}"))
 }
 
-/// The templates that are compared, and the reasons of those that are not.
-fn compared(all: Templates) -> (Vec<(Code, Vec<Template>)>, BTreeMap<Code, &'static str>) {
-    let mut kept = Vec::new();
-    let mut reasons = BTreeMap::new();
+/// What is compared, and what is not.
+#[derive(Default)]
+struct Selection {
+    codes: Vec<(Code, Vec<Template>)>,
+    reasons: BTreeMap<Code, &'static str>,
+}
+
+fn select(all: Templates) -> Selection {
+    let mut selection = Selection::default();
     for (code, templates) in all {
         match templates[0].sample().and_then(|i| excluded::reason(&i)) {
             Some(reason) => {
-                reasons.insert(code, reason);
+                selection.reasons.insert(code, reason);
             }
-            None => kept.push((code, templates)),
+            None => selection.codes.push((code, templates)),
         }
     }
-    (kept, reasons)
+    selection
 }
 
 #[test]
@@ -158,7 +163,8 @@ fn soft_agrees_with_the_host_cpu() {
     let seed = number("CHAOS_CONFORMANCE_SEED", 0xC0FF_EE00);
     let cases = number("CHAOS_CONFORMANCE_CASES", CASES);
     let only = std::env::var("CHAOS_CONFORMANCE_CODE").unwrap_or_default();
-    let (mut kept, reasons) = compared(templates::all());
+    let mut selection = select(templates::all());
+    let kept = &mut selection.codes;
     kept.retain(|(code, _)| format!("{code:?}").contains(&only));
     let mut bench = Bench::new(seed);
     let mut failures: BTreeMap<Code, (u64, String)> = BTreeMap::new();
@@ -190,7 +196,7 @@ fn soft_agrees_with_the_host_cpu() {
     for (code, count) in &bench.compared {
         println!("{count:8} {code:?}");
     }
-    for (code, reason) in &reasons {
+    for (code, reason) in &selection.reasons {
         println!("       - {code:?}: {reason}");
     }
     for (encoding, reason) in excluded::ENCODINGS {
