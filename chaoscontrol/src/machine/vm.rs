@@ -123,11 +123,6 @@ pub(super) struct MachineState {
 /// };
 /// let mut vm = DeterministicVm::new(config)?;
 /// vm.run(&Until { serial: Some(b"login:"), ..Until::default() });
-/// let snapshot = vm.snapshot();
-/// let mut fork = DeterministicVm::from_snapshot(&snapshot)?;
-/// fork.run_until(vm.time() + 1_000_000_000);
-/// vm.run_until(vm.time() + 1_000_000_000);
-/// assert_eq!(vm.state_hash(), fork.state_hash());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct DeterministicVm {
