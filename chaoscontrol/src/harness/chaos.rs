@@ -38,7 +38,9 @@ pub fn run(case: &TestCase, package: Package) -> Result<(), Failed> {
     if signals::stopped() {
         return Err(failed("interrupted before it began"));
     }
-    let store = Store::new(&package, &case.name(), case.should_panic.is_none());
+    // A test with a schedule of its own runs the same branch again without being told.
+    let keeps = case.should_panic.is_none() && case.attributes.schedule.is_none();
+    let store = Store::new(&package, &case.name(), keeps);
     if let Some(id) = env::var_os(REPLAY).filter(|id| !id.is_empty()) {
         return replay(case, package, &store, &id.to_string_lossy());
     }
@@ -281,7 +283,10 @@ fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Fa
         );
         if let Some(green) = outcome.findability.green_branches_for_a_fix() {
             let rounds = green.div_ceil(teller.world.settings.branches.max(1));
-            remark += &format!("; {rounds} green rounds make a fix credible");
+            remark += &format!(
+                "; after a fix, {rounds} green {} would make it credible",
+                if rounds == 1 { "round" } else { "rounds" }
+            );
         }
         found.remarks.push(remark);
         let branch = rerun(&teller.world.scenario, &found.recipe).map_err(failed)?;

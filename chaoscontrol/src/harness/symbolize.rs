@@ -35,14 +35,7 @@ impl Symbolizer {
     /// frame, without the frames of the panic machinery and of the runtime.
     pub fn backtrace(&mut self, raw: &str) -> Vec<String> {
         let frames: Vec<String> = raw.lines().flat_map(|line| self.frame(line)).collect();
-        let start = frames
-            .iter()
-            .rposition(|f| PANIC_MACHINERY.iter().any(|m| f.starts_with(m)));
-        let frames = &frames[start.map_or(0, |at| at + 1)..];
-        let end = frames
-            .iter()
-            .position(|f| RUNTIME.iter().any(|m| f.starts_with(m)));
-        frames[..end.unwrap_or(frames.len())].to_vec()
+        innermost(&frames).to_vec()
     }
 
     fn frame(&mut self, line: &str) -> Vec<String> {
@@ -68,20 +61,32 @@ impl Symbolizer {
     }
 }
 
+/// The frames that a reader wants to see: what the machinery of panics does comes before
+/// them, what started the thread after.
+fn innermost(frames: &[String]) -> &[String] {
+    let is = |frame: &str, names: &[&str]| names.iter().any(|name| frame.contains(name));
+    let caught = frames.iter().position(|frame| is(frame, &CATCHING));
+    let frames = &frames[..caught.unwrap_or(frames.len())];
+    let raised = frames.iter().rposition(|frame| is(frame, &PANIC_MACHINERY));
+    let frames = &frames[raised.map_or(0, |at| at + 1)..];
+    let started = frames.iter().position(|frame| is(frame, &RUNTIME));
+    &frames[..started.unwrap_or(frames.len())]
+}
+
+/// The first of these ends what can be of interest.
+const CATCHING: [&str; 2] = ["::catch_unwind", "__rust_begin_short_backtrace"];
+
 /// Frames up to the last of these only raise the panic.
-const PANIC_MACHINERY: [&str; 4] = [
+const PANIC_MACHINERY: [&str; 5] = [
     "core::panicking::",
     "std::panicking::",
+    "core::option::unwrap_failed",
+    "core::result::unwrap_failed",
     "rust_begin_unwind",
-    "__rustc::rust_begin_unwind",
 ];
 
 /// Frames from the first of these on only start the body.
-const RUNTIME: [&str; 3] = [
-    "std::sys::backtrace::__rust_begin_short_backtrace",
-    "chaoscontrol_guest::agent::",
-    "std::rt::",
-];
+const RUNTIME: [&str; 2] = ["chaoscontrol_guest::agent::", "std::rt::"];
 
 impl Symbols {
     fn read(path: &Path) -> Option<Symbols> {
@@ -192,6 +197,25 @@ mod tests {
             demangle("_ZN3foo3bar28_$u7b$$u7b$closure$u7d$$u7d$17h0123456789abcdefE"),
             "foo::bar::_{{closure}}"
         );
+    }
+
+    #[test]
+    fn only_the_frames_between_panic_and_start_are_shown() {
+        let frames = [
+            "chaoscontrol_guest::agent::linux::body::report at body.rs:48",
+            "std::panicking::panic_with_hook",
+            "__rustc::rust_begin_unwind",
+            "core::panicking::panic_fmt",
+            "raft::deep at src/lib.rs:3",
+            "chaos::test::body",
+            "chaoscontrol_guest::agent::linux::body::live::{{closure}}",
+            "std::panicking::catch_unwind::do_call",
+            "std::panic::catch_unwind",
+            "main",
+        ]
+        .map(str::to_owned);
+        assert_eq!(innermost(&frames), &frames[4..6]);
+        assert_eq!(innermost(&frames[4..5]), &frames[4..5]);
     }
 
     #[test]

@@ -37,6 +37,7 @@ impl Found {
         let mut note = format!("found in round {}, branch {}", bug.round, bug.branch);
         let (from, to) = (shrunk.from, bug.recipe.schedule.len());
         note += &match (shrunk.reproduced, shrunk.runs) {
+            (true, _) if from == 0 => "; it takes no fault".to_owned(),
             (true, runs) => format!(
                 "; shrunk from {from} fault{} to {to} in {runs} runs",
                 plural(from)

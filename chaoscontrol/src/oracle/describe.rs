@@ -9,15 +9,13 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// A cluster time relative to `start` (schedule time 0), as reports show it.
+/// A cluster time relative to `start` (schedule time 0), to the millisecond, as reports show it.
 pub fn since(time_ns: u64, start: Option<u64>) -> String {
+    let show = |ns: u64| format_time(ns - ns % 1_000_000);
     match start {
-        Some(start) if time_ns >= start => format_time(time_ns - start),
-        Some(start) => format_time(start - time_ns).replacen('+', "-", 1),
-        None => format!(
-            "{} after boot",
-            format_time(time_ns).trim_start_matches('+')
-        ),
+        Some(start) if time_ns >= start => show(time_ns - start),
+        Some(start) => show(start - time_ns).replacen('+', "-", 1),
+        None => format!("{} after boot", show(time_ns).trim_start_matches('+')),
     }
 }
 
