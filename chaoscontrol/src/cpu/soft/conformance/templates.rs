@@ -190,7 +190,8 @@ fn is_redundant(template: &Template, e: &Encoded) -> bool {
         wide: false,
         ..template.clone()
     };
-    let repeats = e.instruction.is_string_instruction() && template.prefix != Some(0x66);
+    let repeats =
+        e.instruction.is_string_instruction() && matches!(template.prefix, Some(0xF2 | 0xF3));
     template.prefix.is_some() && !repeats && same(plain) || template.wide && same(narrow)
 }
 
@@ -199,7 +200,7 @@ pub fn all() -> Templates {
     let mut random = Random::new(0);
     let mut found: BTreeMap<(Code, bool), (u64, Vec<Template>)> = BTreeMap::new();
     for opcode in opcodes() {
-        for prefix in [None, Some(0x66), Some(0xF3), Some(0xF2)] {
+        for prefix in [None, Some(0x66), Some(0xF3), Some(0xF2), Some(0x67)] {
             for wide in [false, true] {
                 for modrm in 0..=255u8 {
                     let mut template = Template {

@@ -214,3 +214,48 @@ fn a_comparison_reads_a_device_one_by_one() {
     assert_eq!((cpu.gpr(RCX), cpu.gpr(RDI)), (2, device + 3));
     assert_eq!(cpu.state().rflags & 0x41, 1, "0 is below 1");
 }
+
+#[test]
+fn a_swap_of_sixteen_bits_clears_them() {
+    // bswap ax
+    let (mut cpu, _) = machine(&[0x66, 0x0F, 0xC8], false);
+    cpu.set_gpr(RAX, 0x1122_3344_5566_7788);
+    cpu.run(1, false);
+    assert_eq!(cpu.gpr(RAX), 0x1122_3344_5566_0000);
+}
+
+#[test]
+fn pause_with_a_register_is_an_exchange() {
+    // pause; pause with REX.B: xchg r8d, eax
+    let (mut cpu, _) = machine(&[0xF3, 0x90, 0xF3, 0x41, 0x90], false);
+    cpu.set_gpr(RAX, 1);
+    cpu.set_gpr(8, 2);
+    cpu.run(2, false);
+    assert_eq!((cpu.gpr(RAX), cpu.gpr(8)), (2, 1));
+}
+
+#[test]
+fn undefined_flags_have_their_fixed_values() {
+    // Behind mov ax, 0xD500; sahf; mov eax, 0: all but OF are set.
+    for (code, expected) in [
+        // div cl: unchanged
+        (&[0xF6u8, 0xF1][..], 0xD5),
+        // bt edx, 0: only CF
+        (&[0x0F, 0xBA, 0xE2, 0x00], 0xD4),
+        // bsf edx, ecx: only ZF
+        (&[0x0F, 0xBC, 0xD1], 0x95),
+        // and ecx, ecx: AF is 0, 3 has even parity
+        (&[0x21, 0xC9], 0x04),
+        // shl ecx, 2: 12 has even parity, AF is 0
+        (&[0xC1, 0xE1, 0x02], 0x04),
+        // mul cl: 3 * 0 is zero
+        (&[0xF6, 0xE1], 0x44),
+    ] {
+        let mut bytes = vec![0x66, 0xB8, 0x00, 0xD5, 0x9E, 0xB8, 0, 0, 0, 0];
+        bytes.extend_from_slice(code);
+        let (mut cpu, _) = machine(&bytes, false);
+        cpu.set_gpr(RCX, 3);
+        assert_eq!(cpu.run(4, false), Exit::Budget);
+        assert_eq!(cpu.state().rflags & 0x8D5, expected, "{code:x?}");
+    }
+}
