@@ -8,10 +8,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use super::registry::{HOST_TESTS, TESTS};
-use super::{signals, trial};
-
-/// Names a `cargo chaos` verb to be answered instead of running tests.
-const VERB: &str = "CHAOS_VERB";
+use super::{signals, trial, verbs};
 
 /// The package of a test target, as it was when it was compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,14 +73,10 @@ impl Package {
 pub fn main(package: Package) -> ExitCode {
     chaoscontrol_guest::agent::enter(&|name| {
         let case = TESTS.iter().find(|case| case.name() == name);
-        case.map(|case| case.body)
+        case.map(|case| case.body).or_else(|| verbs::body(name))
     });
-    if let Some(verb) = env::var_os(VERB).filter(|verb| !verb.is_empty()) {
-        eprintln!(
-            "error: this version of chaoscontrol has no verb `{}` for tests",
-            verb.to_string_lossy()
-        );
-        return ExitCode::from(2);
+    if let Some(verb) = env::var(verbs::VERB).ok().filter(|verb| !verb.is_empty()) {
+        return verbs::run(&verb, package);
     }
     let mut arguments = Arguments::from_args();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -15,5 +15,6 @@ mod summary;
 pub mod symbolize;
 mod timeline;
 mod trial;
+pub mod verbs;
 mod verdict;
 pub mod world;

@@ -1,0 +1,219 @@
+//! `cargo chaos bench`: what the engine does on this machine, for the test that is named.
+
+use std::fs;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Arguments, mix};
+use crate::cluster::{ClusterConfig, SimulationController, boot};
+use crate::explore::simulation::{Scenario, Simulation, SimulationFactory};
+use crate::explore::{Explorer, Options, Silent, Workers};
+use crate::machine::{DeterministicVm, Until, VmConfig};
+use crate::oracle::Verdicts;
+
+use super::super::world::World;
+
+/// Boots measured; the fastest counts, since only the host can make one slower.
+const BOOTS: usize = 5;
+/// Guest instructions of the mix that are measured.
+const MIX_INSTRUCTIONS: u64 = 200_000_000;
+/// Pages written before each restore, in each VM.
+const PAGES: u64 = 100;
+/// How long branches are counted.
+const BRANCHES_FOR: Duration = Duration::from_secs(20);
+
+/// A figure with its name and the digits that mean something.
+type Row = (&'static str, f64, usize);
+
+/// Prints the figures.
+pub fn bench(mut arguments: Arguments) -> Result<ExitCode, String> {
+    let json = arguments.switch("--json");
+    let world = arguments.world(|settings| settings.wall_limit_ns = 0)?;
+    let mut rows: Vec<Row> = Vec::new();
+    boots(&world, &mut rows)?;
+    rows.push((
+        "packed_mib",
+        world.booted.initramfs.bytes.len() as f64 / f64::from(1 << 20),
+        2,
+    ));
+    mixed(&world, &mut rows)?;
+    restores(&world, &mut rows)?;
+    branches(&world, &mut rows)?;
+    rows.push(("peak_memory_mib", peak_memory_mib(), 0));
+    if json {
+        let fields: Vec<String> = rows
+            .iter()
+            .map(|(name, value, digits)| format!("\"{name}\": {value:.digits$}"))
+            .collect();
+        println!("{{{}}}", fields.join(", "));
+    } else {
+        for (name, value, digits) in rows {
+            println!("{name:<28} {value:>14.digits$}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn vm_config(world: &World) -> VmConfig {
+    VmConfig {
+        memory_size: world.settings.memory,
+        kernel: Arc::clone(&world.booted.kernel.bytes),
+        initrd: Arc::clone(&world.booted.initramfs.bytes),
+        epoch: world.settings.epoch,
+        instruction_ns: world.settings.instruction_ns,
+        ..VmConfig::default()
+    }
+}
+
+/// A scenario of `vms` machines whose body is `test`.
+fn scenario(world: &World, vms: usize, test: &str) -> Arc<Scenario> {
+    let cluster = ClusterConfig {
+        vms,
+        clients: 0,
+        test: test.to_owned(),
+        ..world.scenario.cluster.clone()
+    };
+    Arc::new(Scenario {
+        cluster,
+        code_map: None,
+        stall_ns: 0,
+        must_finish: false,
+        ..(*world.scenario).clone()
+    })
+}
+
+/// From the kernel's entry to the body of one VM.
+fn boots(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
+    let scenario = scenario(world, 1, mix::NAME);
+    let mut best = f64::INFINITY;
+    let mut instructions = 0;
+    for _ in 0..BOOTS {
+        let config = vm_config(world);
+        let start = Instant::now();
+        let boot = boot(config).map_err(|e| e.to_string())?;
+        let mut simulation = Simulation::new(Arc::new(Scenario {
+            boot,
+            ..(*scenario).clone()
+        }))
+        .map_err(|e| e.to_string())?;
+        // The mix completes its setup first thing.
+        simulation.set_up();
+        best = best.min(start.elapsed().as_secs_f64());
+        instructions = simulation.cluster().vm(0).retired();
+    }
+    rows.push(("boot_instructions", instructions as f64, 0));
+    rows.push(("boot_seconds", best, 3));
+    rows.push(("mips_boot", instructions as f64 / best / 1e6, 1));
+    Ok(())
+}
+
+/// User code of loads, stores, arithmetic, calls and branches.
+fn mixed(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
+    let mut simulation =
+        Simulation::new(scenario(world, 1, mix::NAME)).map_err(|e| e.to_string())?;
+    simulation.set_up();
+    let vm = simulation.cluster().vm_mut(0);
+    let start = Instant::now();
+    let before = vm.retired();
+    vm.run(&Until {
+        instructions: Some(MIX_INSTRUCTIONS),
+        ..Until::default()
+    });
+    let instructions = vm.retired() - before;
+    rows.push((
+        "mips_mixed",
+        instructions as f64 / start.elapsed().as_secs_f64() / 1e6,
+        1,
+    ));
+    Ok(())
+}
+
+/// Restores after [`PAGES`] pages of each VM were written.
+fn restores(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
+    let write = |vm: &mut DeterministicVm| {
+        for page in 0..PAGES {
+            // Spread over memory, as a guest's writes are.
+            vm.flip_bit((64 + page * 150) * 4096, 0)
+                .expect("the address is in memory");
+        }
+    };
+    for (name, vms) in [
+        ("restores_per_second_1vm", 1),
+        ("restores_per_second_3vm", 3),
+    ] {
+        let scenario = scenario(world, vms, mix::NAME);
+        let mut cluster = SimulationController::new(&scenario.boot, scenario.cluster.clone())
+            .map_err(|e| e.to_string())?;
+        let snapshot = cluster.snapshot();
+        let mut spent = Duration::ZERO;
+        let mut count = 0;
+        while spent < Duration::from_secs(1) {
+            (0..vms).for_each(|vm| write(cluster.vm_mut(vm)));
+            let start = Instant::now();
+            cluster.restore(&snapshot).map_err(|e| e.to_string())?;
+            spent += start.elapsed();
+            count += 1;
+        }
+        rows.push((name, f64::from(count) / spent.as_secs_f64(), 0));
+    }
+    Ok(())
+}
+
+/// Whole branches, on all cores, as an exploration runs them.
+fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
+    let factory = SimulationFactory::new(Arc::clone(&world.scenario));
+    let cores = thread::available_parallelism().map_or(1, |n| n.get());
+    let mut pool = Workers::new(&factory, cores).map_err(|e| e.to_string())?;
+    let stop = AtomicBool::new(false);
+    let mut explore = |rounds: u64, seed: u64| {
+        let options = Options {
+            seed,
+            rounds,
+            branches: cores as u64 * 2,
+            generator: world.generator.clone(),
+            stop_at_failure: false,
+            ..Options::default()
+        };
+        let mut explorer = Explorer::new(options, Verdicts::new([]));
+        explorer
+            .explore(&mut pool, &stop, &mut Silent)
+            .map_err(|e| e.to_string())?;
+        Ok::<_, String>(explorer.totals().clone())
+    };
+    // The setup is run once for all branches, and caches fill.
+    explore(1, 0)?;
+    let start = Instant::now();
+    let (mut count, mut simulated_ns, mut acknowledged) = (0, 0, 0);
+    let mut seed = 0;
+    while start.elapsed() < BRANCHES_FOR {
+        seed += 1;
+        let totals = explore(4, seed)?;
+        count += totals.branches;
+        simulated_ns += totals.simulated_ns;
+        acknowledged += totals.events.values().sum::<u64>();
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    rows.push(("branches_per_minute", count as f64 * 60.0 / seconds, 1));
+    rows.push((
+        "events_per_branch",
+        acknowledged as f64 / count.max(1) as f64,
+        1,
+    ));
+    rows.push((
+        "simulated_seconds_per_second",
+        simulated_ns as f64 / 1e9 / seconds,
+        1,
+    ));
+    Ok(())
+}
+
+/// The most memory this process had resident.
+fn peak_memory_mib() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}

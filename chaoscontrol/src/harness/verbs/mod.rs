@@ -1,0 +1,103 @@
+//! The `cargo chaos` verbs that concern a test. The front builds the test executable and
+//! calls it with the verb in its environment, so that they run on the engine and the code
+//! that the test itself would run on.
+
+mod bench;
+mod mix;
+mod verify;
+
+use std::env;
+use std::process::ExitCode;
+
+use super::entry::Package;
+use super::registry::{Body, TESTS, TestCase};
+use super::settings::Settings;
+use super::world::{self, World};
+
+/// The environment variable that names the verb.
+pub const VERB: &str = "CHAOS_VERB";
+
+/// A verb, and what answers it.
+const VERBS: [(&str, fn(Arguments) -> Result<ExitCode, String>); 3] = [
+    ("verify", verify::verify),
+    ("verify-run", verify::run),
+    ("bench", bench::bench),
+];
+
+/// A body that belongs to a verb and to no test.
+pub fn body(name: &str) -> Option<Body> {
+    (name == mix::NAME).then_some(mix::body)
+}
+
+/// What a verb was called with.
+pub struct Arguments {
+    package: Package,
+    words: Vec<String>,
+}
+
+/// Answers `verb` with the process's arguments.
+pub fn run(verb: &str, package: Package) -> ExitCode {
+    let Some((_, answer)) = VERBS.iter().find(|(name, _)| *name == verb) else {
+        eprintln!("error: this version of chaoscontrol has no verb `{verb}` for tests");
+        return ExitCode::from(2);
+    };
+    let arguments = Arguments {
+        package,
+        words: env::args().skip(1).collect(),
+    };
+    answer(arguments).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    })
+}
+
+impl Arguments {
+    /// Takes the switch `name` out.
+    fn switch(&mut self, name: &str) -> bool {
+        let at = self.words.iter().position(|word| word == name);
+        at.map(|at| self.words.remove(at)).is_some()
+    }
+
+    /// Takes `name NUMBER` out.
+    fn number(&mut self, name: &str) -> Result<Option<u64>, String> {
+        let Some(at) = self.words.iter().position(|word| word == name) else {
+            return Ok(None);
+        };
+        self.words.remove(at);
+        if at >= self.words.len() {
+            return Err(format!("{name} wants a number"));
+        }
+        let text = self.words.remove(at);
+        text.parse()
+            .map(Some)
+            .map_err(|_| format!("{name} is `{text}`, and must be a number"))
+    }
+
+    /// The test that what is left names; without a name the first that is to pass.
+    fn test(&self) -> Result<&'static TestCase, String> {
+        if let Some(flag) = self.words.iter().find(|word| word.starts_with('-')) {
+            return Err(format!("there is no option `{flag}`"));
+        }
+        let mut cases: Vec<&TestCase> = TESTS.iter().collect();
+        cases.sort_by_key(|case| case.name());
+        let found = match self.words.first() {
+            Some(name) => cases.iter().find(|case| case.name() == *name),
+            None => cases
+                .iter()
+                .find(|case| case.should_panic.is_none() && case.ignore.is_none()),
+        };
+        found.copied().ok_or_else(|| {
+            let names: Vec<String> = cases.iter().map(|case| case.name()).collect();
+            format!("there is no such test; there are {}", names.join(", "))
+        })
+    }
+
+    /// The test's world, its settings changed by `change`.
+    fn world(&self, change: impl FnOnce(&mut Settings)) -> Result<World, String> {
+        let case = self.test()?;
+        let mut settings = world::settings(case, &self.package).map_err(|e| e.to_string())?;
+        change(&mut settings);
+        let say = |line: &str| eprintln!("chaoscontrol: {line}");
+        World::new(case, &self.package, settings, &say).map_err(|e| e.to_string())
+    }
+}
