@@ -138,49 +138,10 @@ impl Symbols {
     }
 }
 
-/// A readable form of the legacy mangling `_ZN3foo3bar17h<hash>E`; other names stay.
+/// A readable form of a mangled name, without its hash; other names stay.
 fn demangle(name: &str) -> String {
-    let Some(mut rest) = name.strip_prefix("_ZN") else {
-        return name.to_owned();
-    };
-    let mut parts: Vec<String> = Vec::new();
-    loop {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let Some(length) = rest[..digits].parse::<usize>().ok().filter(|&n| n > 0) else {
-            break;
-        };
-        let Some(part) = rest.get(digits..digits + length) else {
-            return name.to_owned();
-        };
-        parts.push(part.to_owned());
-        rest = &rest[digits + length..];
-    }
-    if parts
-        .last()
-        .is_some_and(|p| p.len() == 17 && p.starts_with('h'))
-    {
-        parts.pop();
-    }
-    let mut text = parts.join("::");
-    for (code, meaning) in ESCAPES {
-        text = text.replace(code, meaning);
-    }
-    text.replace("::_<", "::<")
-        .trim_start_matches("_<")
-        .replace("..", "::")
+    format!("{:#}", rustc_demangle::demangle(name))
 }
-
-/// How the legacy mangling writes what is no letter.
-const ESCAPES: [(&str, &str); 8] = [
-    ("$LT$", "<"),
-    ("$GT$", ">"),
-    ("$RF$", "&"),
-    ("$u20$", " "),
-    ("$u7b$", "{"),
-    ("$u7d$", "}"),
-    ("$C$", ","),
-    ("$BP$", "*"),
-];
 
 #[cfg(test)]
 mod tests {
@@ -194,8 +155,8 @@ mod tests {
         );
         assert_eq!(demangle("main"), "main");
         assert_eq!(
-            demangle("_ZN3foo3bar28_$u7b$$u7b$closure$u7d$$u7d$17h0123456789abcdefE"),
-            "foo::bar::_{{closure}}"
+            demangle("_RNvNtCsgEmfK2I1SDS_4core9panicking9panic_fmt"),
+            "core::panicking::panic_fmt"
         );
     }
 

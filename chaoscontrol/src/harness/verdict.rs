@@ -137,7 +137,7 @@ impl Teller<'_> {
             timeline: branch.map_or(&[], |branch| &branch.timeline),
             vms: self.world.settings.vms as usize,
             remarks: found.remarks.iter().cloned().chain(missing).collect(),
-            backtrace: backtrace(self.world, &found.failure),
+            backtrace: self.backtrace(&found.failure),
             state: branch.map(|branch| branch.state_hash),
             kernel: self.world.booted.kernel.hash,
             saved,
@@ -152,16 +152,21 @@ impl Teller<'_> {
         }
         .render()
     }
-}
 
-/// The frames of a panic, with names.
-fn backtrace(world: &World, failure: &Failure) -> Vec<String> {
-    let FailureKind::Panic { backtrace, .. } = &failure.kind else {
-        return Vec::new();
-    };
-    let programs = world.booted.initramfs.programs.iter();
-    let hosts: BTreeMap<_, _> = programs
-        .map(|file| (file.guest_path.clone(), file.host_path.clone()))
-        .collect();
-    Symbolizer::new(hosts).backtrace(backtrace)
+    /// The frames of a panic, with names; places in the package are relative to it.
+    fn backtrace(&self, failure: &Failure) -> Vec<String> {
+        let FailureKind::Panic { backtrace, .. } = &failure.kind else {
+            return Vec::new();
+        };
+        let programs = self.world.booted.initramfs.programs.iter();
+        let hosts: BTreeMap<_, _> = programs
+            .map(|file| (file.guest_path.clone(), file.host_path.clone()))
+            .collect();
+        let package = format!(" at {}/", self.package.folder().display());
+        let frames = Symbolizer::new(hosts).backtrace(backtrace);
+        frames
+            .iter()
+            .map(|frame| frame.replace(&package, " at "))
+            .collect()
+    }
 }
