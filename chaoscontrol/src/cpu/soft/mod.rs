@@ -35,6 +35,8 @@ pub use self::state::CpuState;
 #[cfg(test)]
 mod exceptions_tests;
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod run_tests;
 #[cfg(test)]
 pub mod testing;
