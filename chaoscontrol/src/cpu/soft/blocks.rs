@@ -11,6 +11,8 @@ use super::op::Op;
 
 /// Entries of the jump cache.
 const JUMPS: usize = 8192;
+/// Address spaces whose jumps are remembered besides the running one's.
+const SPACES: usize = 4;
 /// Ops that are kept, with those of dropped blocks, before all are dropped.
 const LIMIT: usize = 500_000;
 
@@ -73,7 +75,11 @@ pub struct Blocks {
     /// The keys of each page's blocks.
     pages: BTreeMap<u32, Vec<u64>>,
     jumps: Box<[Jump; JUMPS]>,
+    /// What entries of the jump cache must bear to hold for the running address space.
     generation: u32,
+    last_generation: u32,
+    /// The running address space and those before it, each with its generation.
+    spaces: Vec<(u32, u32)>,
 }
 
 #[inline(always)]
@@ -90,6 +96,8 @@ impl Blocks {
             pages: BTreeMap::new(),
             jumps: Box::new([Jump::default(); JUMPS]),
             generation: 1,
+            last_generation: 1,
+            spaces: vec![(0, 1)],
         }
     }
 
@@ -116,13 +124,34 @@ impl Blocks {
         &self.ops[block.start as usize..][..block.count as usize]
     }
 
-    /// Forgets what stands at virtual addresses.
+    /// Goes on in address space `space`, a name that stands for the same mappings as long
+    /// as it is used.
+    pub fn select(&mut self, space: u32) {
+        let known = self.spaces.iter().position(|&(name, _)| name == space);
+        let found = known.map(|at| self.spaces.remove(at));
+        if self.spaces.len() > SPACES {
+            self.spaces.remove(0);
+        }
+        let (_, generation) = found.unwrap_or_else(|| (space, self.fresh_generation()));
+        self.generation = generation;
+        self.spaces.push((space, generation));
+    }
+
+    /// Forgets what stands at virtual addresses, in all address spaces.
     pub fn forget_jumps(&mut self) {
-        self.generation += 1;
-        if self.generation == 1 << 24 {
-            self.generation = 1;
+        let space = self.spaces.last().map_or(0, |&(name, _)| name);
+        self.spaces.clear();
+        self.select(space);
+    }
+
+    fn fresh_generation(&mut self) -> u32 {
+        self.last_generation += 1;
+        if self.last_generation == 1 << 24 {
+            self.last_generation = 1;
+            self.spaces.clear();
             self.jumps.fill(Jump::default());
         }
+        self.last_generation
     }
 
     /// The block with this key.

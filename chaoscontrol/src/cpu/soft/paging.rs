@@ -164,6 +164,14 @@ impl Core {
         self.physical_store(at, entry);
     }
 
+    /// Goes on with what is known of the tables at `cr3`, keeping what is known of the
+    /// present ones.
+    pub(super) fn switch_translations(&mut self, cr3: u64) {
+        self.tlb.switch(self.s.cr3, cr3);
+        self.remapped = true;
+        self.attention = true;
+    }
+
     /// Drops every translation, and with it the marks on the tables they came from.
     pub(super) fn flush_translations(&mut self) {
         self.tlb.flush();

@@ -155,7 +155,7 @@ impl SoftCpu {
             self.drop_code(pfn);
         }
         if std::mem::take(&mut self.core.remapped) {
-            self.blocks.forget_jumps();
+            self.blocks.select(self.core.tlb.id());
         }
         if self.blocks.full() {
             self.drop_all_code();

@@ -98,7 +98,6 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode, String> {
     };
     let factory = SimulationFactory::new(Arc::clone(&world.scenario));
     let stop = AtomicBool::new(false);
-    let trouble = |e: &dyn ToString| e.to_string();
     // Other workers on other branches, and with them load on the cores.
     let others = (number - 1) % 3;
     let record = thread::scope(|scope| {
@@ -130,7 +129,6 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode, String> {
         recipe.schedule.len()
     );
     print!("{record}");
-    let _ = trouble;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -169,10 +167,12 @@ fn observed(
                 record.push(TickRecord::of(simulation.cluster()));
                 return;
             }
+            // The last VM, a client where there is one: no fault takes its memory away.
+            let last = simulation.cluster().config().vms - 1;
             if corrupt && !flipped && at_ns > 20 * STEP_NS {
                 flipped = simulation
                     .cluster()
-                    .vm_mut(0)
+                    .vm_mut(last)
                     .flip_bit(0x10_0000, 3)
                     .is_ok();
             }

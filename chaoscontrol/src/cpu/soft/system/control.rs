@@ -42,8 +42,8 @@ impl Core {
             return Err(gp0());
         }
         if value != self.s.cr3 {
+            self.switch_translations(value);
             self.s.cr3 = value;
-            self.flush_translations();
         }
         Ok(())
     }
