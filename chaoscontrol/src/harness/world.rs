@@ -33,8 +33,13 @@ pub enum WorldError {
     #[error("the test executable's own path is unknown: {0}")]
     Executable(std::io::Error),
     /// The guest did not come up.
-    #[error(transparent)]
-    Boot(#[from] BootFailure),
+    #[error("with the guest kernel {kernel}: {source}")]
+    Boot {
+        /// The kernel's file.
+        kernel: String,
+        /// What went wrong.
+        source: BootFailure,
+    },
     /// A fault's name.
     #[error("faults = [..]: {0}")]
     Fault(String),
@@ -189,6 +194,10 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
         epoch: machine.epoch,
         instruction_ns: machine.instruction_ns,
         ..VmConfig::default()
+    })
+    .map_err(|source| WorldError::Boot {
+        kernel: kernel.path.display().to_string(),
+        source,
     })?;
     let new = Booted {
         kernel,

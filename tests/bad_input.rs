@@ -1,0 +1,271 @@
+//! Bad input of every kind, as a user would give it: each ends in a clear message, the
+//! right exit status, and nothing lost. The tests that are run here stand in `cases`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// Settings that make a test as short as can be.
+const MANIFEST: &str = r#"
+[package.metadata.chaos]
+vms = 1
+rounds = 1
+branches = 1
+duration = "1s"
+quiet = "500ms"
+workers = 1
+"#;
+
+/// A package of its own for one test of `cases`, so that what is recorded harms nobody.
+struct Case {
+    test: &'static str,
+    folder: PathBuf,
+}
+
+impl Case {
+    /// A package for `test`; `purpose` tells it from others for the same test.
+    fn new(test: &'static str, purpose: &str) -> Case {
+        let name = format!("chaoscontrol-{test}-{purpose}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("Cargo.toml"), MANIFEST).unwrap();
+        Case { test, folder }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cases"));
+        command.args(["--ignored", "--exact", self.test]);
+        command.env("CARGO_MANIFEST_DIR", &self.folder);
+        for name in ["CI", "CHAOS_REPLAY", "NEXTEST", "GITHUB_ACTIONS"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Runs it; answers its exit status (128 and more: a signal) and all that it printed.
+    fn run(&self, environment: &[(&str, &str)]) -> (i32, String) {
+        let output = self.command().envs(environment.iter().copied()).output();
+        let output = output.expect("the executable can be called");
+        let text = [output.stderr, output.stdout].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        (output.status.code().unwrap_or(128), text)
+    }
+
+    /// Runs it to a failure that says `wanted`.
+    fn fails_with(&self, environment: &[(&str, &str)], wanted: &str) -> String {
+        let (status, text) = self.run(environment);
+        assert_eq!(status, 101, "{}:\n{text}", self.test);
+        assert!(
+            text.contains(wanted),
+            "{}: no {wanted:?} in\n{text}",
+            self.test
+        );
+        text
+    }
+
+    /// The file of its recorded failures.
+    fn record(&self) -> PathBuf {
+        let folder = self.folder.join("tests/chaos-regressions/cases");
+        folder.join(self.test).with_extension("toml")
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Ends that are the test's failure, and what the report says of them.
+const ENDS: [(&str, &str); 11] = [
+    ("panics_on_another_thread", "thread 'worker' panicked at"),
+    ("returns_an_error", "the test returned an error in vm 0"),
+    ("exits", "the test's process exited with status 3 in vm 0"),
+    (
+        "aborts",
+        "the test's process was ended by signal 6 (SIGABRT) in vm 0",
+    ),
+    (
+        "overflows_its_stack",
+        "the test's process was ended by signal 6 (SIGABRT) in vm 0",
+    ),
+    (
+        "never_sets_up",
+        "setup was not completed within 60 s: vm 0 never called setup_complete",
+    ),
+    ("makes_no_progress", "no VM made progress for 500 ms"),
+    (
+        "never_finishes",
+        "must_finish: the test still ran in vm 0 at the end",
+    ),
+    (
+        "fills_its_memory",
+        "the test's process was ended by signal 9 (SIGKILL) in vm 0",
+    ),
+    (
+        "fills_its_file_system",
+        "the test returned an error in vm 0",
+    ),
+    ("breaks_pid_1", "the kernel failed in vm 0"),
+];
+
+#[test]
+fn a_test_that_ends_badly_fails_with_how_it_ended() {
+    for (test, wanted) in ENDS {
+        let case = Case::new(test, "ends");
+        let text = case.fails_with(&[], wanted);
+        assert!(
+            text.contains("CHAOS_REPLAY="),
+            "{test}: no command to replay it in\n{text}"
+        );
+        assert!(case.record().exists(), "{test}: not recorded");
+    }
+}
+
+#[test]
+fn a_guest_that_does_anything_at_all_ends_in_a_result() {
+    for test in [
+        "sends_random_messages",
+        "writes_to_every_port",
+        "prints_without_end",
+    ] {
+        let (status, text) = Case::new(test, "wild").run(&[]);
+        assert!(
+            [0, 101].contains(&status),
+            "{test}: status {status}\n{text}"
+        );
+        assert!(text.contains("test result: "), "{test}:\n{text}");
+        assert!(
+            !text.contains("panicked at chaoscontrol"),
+            "{test}:\n{text}"
+        );
+    }
+}
+
+#[test]
+fn bad_settings_name_the_variable_and_the_value() {
+    let case = Case::new("exits", "settings");
+    case.fails_with(
+        &[("CHAOS_ROUNDS", "abc")],
+        "CHAOS_ROUNDS is `abc`, and must be a number",
+    );
+    case.fails_with(
+        &[("CHAOS_VMS", "17")],
+        "CHAOS_VMS is `17`, and must be a number from 1 to 16",
+    );
+    case.fails_with(
+        &[("CHAOS_CLIENTS", "1")],
+        "clients = 1 leaves no server among vms = 1",
+    );
+    fs::write(
+        case.folder.join("Cargo.toml"),
+        MANIFEST.replace("rounds", "rouns"),
+    )
+    .unwrap();
+    case.fails_with(&[], "has no key `rouns`");
+}
+
+#[test]
+fn bad_kernels_and_caches_are_named_with_the_ways_out() {
+    let case = Case::new("exits", "kernel");
+    let path = case.folder.join("Cargo.toml");
+    let named = path.to_str().unwrap();
+    case.fails_with(
+        &[("CHAOS_KERNEL", named)],
+        "(named by CHAOS_KERNEL) is not a guest kernel: it is neither ELF nor bzImage",
+    );
+    case.fails_with(
+        &[("CHAOS_KERNEL", "/no/such/vmlinux")],
+        "/no/such/vmlinux (named by CHAOS_KERNEL) cannot be read",
+    );
+    // Headers of an x86-64 kernel, and then nothing.
+    let mut stump = b"\x7fELF\x02\x01\x01".to_vec();
+    stump.resize(64, 0);
+    (stump[16], stump[18], stump[20]) = (2, 62, 1);
+    let path = case.folder.join("stump");
+    fs::write(&path, stump).unwrap();
+    let named = path.to_str().unwrap();
+    let text = case.fails_with(&[("CHAOS_KERNEL", named)], "ELF file is damaged");
+    assert!(text.contains(named), "{text}");
+    let empty = case.folder.join("cache");
+    let nothing = [
+        ("CHAOS_CACHE", empty.to_str().unwrap()),
+        ("CHAOS_OFFLINE", "1"),
+    ];
+    case.fails_with(&nothing, "CHAOS_OFFLINE is set");
+    // A disk without room, as far as the lock file can tell.
+    case.fails_with(
+        &[("CHAOS_CACHE", "/proc/full")],
+        "the cache folder /proc/full",
+    );
+}
+
+#[test]
+fn a_damaged_record_is_left_alone_and_a_strange_one_is_replayed_by_time() {
+    let case = Case::new("returns_an_error", "record");
+    case.fails_with(&[], "no quorum");
+    let good = fs::read_to_string(case.record()).unwrap();
+    let with = |text: &str, wanted: &str| {
+        fs::write(case.record(), text).unwrap();
+        let said = case.fails_with(&[], wanted);
+        assert_eq!(
+            fs::read_to_string(case.record()).unwrap(),
+            text,
+            "the record changed"
+        );
+        said
+    };
+    with(&good, "replayed exactly");
+    let said = with(&good[..good.len() / 2], "is damaged or cut short");
+    assert!(said.contains(case.record().to_str().unwrap()), "{said}");
+    with(
+        &good.replace("version = 1\n", "version = 9\n"),
+        "has version 9, and this chaoscontrol reads version 1",
+    );
+    let other = |line: &str| match line.starts_with("executable = ") {
+        true => "executable = \"00\"".to_owned(),
+        false => line.to_owned(),
+    };
+    let strange: Vec<String> = good.lines().map(other).collect();
+    with(
+        &(strange.join("\n") + "\n"),
+        "recorded with another executable: replayed by virtual time",
+    );
+}
+
+#[test]
+fn ctrl_c_and_sigterm_end_an_exploration_with_what_was_found() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let case = Case::new("explores_for_days", "signal");
+        let mut command = case.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut text = String::new();
+        while !text.contains("running 1 test") {
+            assert_ne!(stdout.read_line(&mut text).unwrap(), 0, "{text}");
+        }
+        // Into the exploration; at an earlier moment the end is the same.
+        thread::sleep(Duration::from_secs(4));
+        // SAFETY: kill(2) takes numbers; the child has not been waited for, so its id is
+        // still its own.
+        assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, signal) }, 0);
+        stdout.read_to_string(&mut text).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(101), "{text}");
+        assert!(text.contains("interrupted at round "), "{text}");
+        assert!(text.contains(" of 100000; "), "{text}");
+    }
+}
+
+#[test]
+fn an_unsupported_flag_exits_with_2_and_is_named() {
+    let output = Command::new(env!("CARGO_BIN_EXE_cases"))
+        .arg("--shuffle")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--shuffle"));
+}

@@ -1,0 +1,229 @@
+//! Chaos tests that end badly, for `bad_input.rs` to run one at a time. Each is as short
+//! as its end allows.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::thread;
+
+use chaoscontrol::guest::protocol::{PORT, VERSION};
+use chaoscontrol::prelude::*;
+
+/// Sets up, and stays until nobody is interested any more.
+fn stay(node: &Node) {
+    node.setup_complete();
+    loop {
+        thread::park();
+    }
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn panics_on_another_thread(node: Node) {
+    let worker = thread::Builder::new().name("worker".into());
+    worker.spawn(|| panic!("off main")).expect("a thread");
+    stay(&node);
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn returns_an_error(node: Node) -> Result {
+    node.setup_complete();
+    node.wait_quiet();
+    Err("no quorum".into())
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn exits(node: Node) {
+    node.setup_complete();
+    std::process::exit(3);
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn aborts(node: Node) {
+    node.setup_complete();
+    std::process::abort();
+}
+
+/// Recursion that no stack has room for, and that no compiler turns into a loop.
+fn deeper(depth: u64) -> u64 {
+    if depth == u64::MAX {
+        return 0;
+    }
+    let frame = std::hint::black_box([depth; 64]);
+    deeper(depth + 1) + frame[(depth % 64) as usize]
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn overflows_its_stack(node: Node) {
+    node.setup_complete();
+    send_event("depth", deeper(0));
+}
+
+#[chaos_test(vms = 2, clients = 1)]
+#[ignore = "for bad_input.rs"]
+fn never_sets_up(node: Node) -> Result {
+    if node.role() == Role::Client {
+        node.wait_setup(Duration::from_secs(3600))?;
+    }
+    loop {
+        thread::park();
+    }
+}
+
+#[chaos_test(stall = "500ms")]
+#[ignore = "for bad_input.rs"]
+fn makes_no_progress(node: Node) {
+    stay(&node);
+}
+
+#[chaos_test(must_finish = true)]
+#[ignore = "for bad_input.rs"]
+fn never_finishes(node: Node) {
+    stay(&node);
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn fills_its_memory(node: Node) {
+    node.setup_complete();
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(vec![1u8; 1 << 20]);
+    }
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn fills_its_file_system(node: Node) -> Result {
+    node.setup_complete();
+    let file = File::create(node.data_dir().join("large"))?;
+    let block = [1; 1 << 16];
+    for number in 0.. {
+        file.write_all_at(&block, number << 16)?;
+    }
+    Ok(())
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn prints_without_end(node: Node) {
+    node.setup_complete();
+    loop {
+        println!("and on, and on, and on, and on, and on, and on, and on, and on");
+    }
+}
+
+/// Overwrites the code of PID 1, whose end is a panic of the kernel.
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn breaks_pid_1(node: Node) -> Result {
+    node.setup_complete();
+    let maps = fs::read_to_string("/proc/1/maps")?;
+    let memory = File::options().write(true).open("/proc/1/mem")?;
+    for line in maps.lines().filter(|line| line.contains(" r-xp ")) {
+        let range = line
+            .split_once(' ')
+            .and_then(|(range, _)| range.split_once('-'));
+        let (start, end) = range.ok_or("a mapping has a range")?;
+        let (start, end) = (
+            u64::from_str_radix(start, 16)?,
+            u64::from_str_radix(end, 16)?,
+        );
+        // INT3; the last mapping belongs to the kernel and cannot be written.
+        let _ = memory.write_all_at(&vec![0xCC; (end - start) as usize], start);
+    }
+    println!("PID 1 wakes up for this line");
+    stay(&node);
+    Ok(())
+}
+
+/// A register value as a program gone wild might have it: small, near the buffer, or anything.
+fn wild(buffer: &[u8]) -> u64 {
+    let random = get_random();
+    match random % 4 {
+        0 => random >> 56,
+        1 => (buffer.as_ptr() as u64).wrapping_add(random >> 52),
+        2 => buffer.len() as u64 - (random >> 56),
+        _ => random,
+    }
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn sends_random_messages(node: Node) {
+    node.setup_complete();
+    let mut buffer = vec![0u8; 8192];
+    for round in 0..20_000u64 {
+        let at = (get_random() % 64) as usize;
+        buffer[at..at + 8].copy_from_slice(&get_random().to_le_bytes());
+        // Most messages get past the first checks: a kind that exists, at the right place.
+        buffer[0] = (get_random() % 24) as u8;
+        let (address, length, version) = if round % 2 == 0 {
+            // Short ones are the ones that can be complete.
+            let length = get_random() % [16, 64, 4096][(round / 2 % 3) as usize];
+            (buffer.as_ptr() as u64, length, u64::from(VERSION))
+        } else {
+            (wild(&buffer), wild(&buffer), get_random() % 3)
+        };
+        // An answer may be written to any address that this process can write to, so
+        // only reading may go astray.
+        let address = if length_fits(address, length, &buffer) {
+            address
+        } else {
+            address | 1 << 63
+        };
+        out(PORT, address, length, version);
+    }
+}
+
+/// Whether a message lies in the buffer as a whole.
+fn length_fits(address: u64, length: u64, buffer: &[u8]) -> bool {
+    let start = buffer.as_ptr() as u64;
+    let end = start + buffer.len() as u64;
+    address >= start && address.checked_add(length).is_some_and(|last| last <= end)
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn writes_to_every_port(node: Node) {
+    node.setup_complete();
+    // SAFETY: iopl(2) takes a number and touches no memory of this process.
+    assert_eq!(unsafe { libc::iopl(3) }, 0);
+    for number in 0..200_000u64 {
+        let random = get_random();
+        // Devices have low ports; the others are tried once each.
+        let port = if number < 1 << 16 {
+            number
+        } else {
+            random % 0x700
+        };
+        out(port as u16, 0, 0, random >> 32);
+    }
+}
+
+fn out(port: u16, address: u64, length: u64, value: u64) {
+    // SAFETY: the host writes its answer to RAX, and to at most `length` bytes at
+    // `address`; callers see to it that those lie in a buffer of theirs, or nowhere. The
+    // block is not `nomem`.
+    unsafe {
+        core::arch::asm!(
+            "out dx, eax",
+            in("dx") port,
+            in("rdi") address,
+            in("rsi") length,
+            inlateout("rax") value => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+#[chaos_test(rounds = 100_000)]
+#[ignore = "for bad_input.rs"]
+fn explores_for_days(node: Node) {
+    stay(&node);
+}
+
+chaoscontrol::main!();
