@@ -132,7 +132,7 @@ impl Core {
             };
             source = Source::Exception;
             let second = class(next.vector);
-            if double && second != Class::Benign || next.vector == DOUBLE_FAULT && double {
+            if double && (second != Class::Benign || next.vector == DOUBLE_FAULT) {
                 self.s.shutdown = true;
                 self.attention = true;
                 return;

@@ -17,8 +17,11 @@ use super::world::{self, World};
 /// The environment variable that names the verb.
 pub const VERB: &str = "CHAOS_VERB";
 
-/// A verb, and what answers it.
-const VERBS: [(&str, fn(Arguments) -> Result<ExitCode, String>); 3] = [
+/// Answers a verb.
+type Answer = fn(Arguments) -> Result<ExitCode, String>;
+
+/// The verbs.
+const VERBS: [(&str, Answer); 3] = [
     ("verify", verify::verify),
     ("verify-run", verify::run),
     ("bench", bench::bench),

@@ -197,7 +197,7 @@ impl Random {
                     0x43E << 52,
                     0x41E << 52,
                 ][self.below(7) as usize];
-                (at as u64).wrapping_add(near as u64) | sign << 63
+                at.wrapping_add(near as u64) | sign << 63
             }
             4 => ((self.below(2000) as f64 - 1000.0) / 8.0).to_bits(),
             5 => {
