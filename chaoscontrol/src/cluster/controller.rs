@@ -313,7 +313,9 @@ impl SimulationController {
         let slot = &mut self.state.slots[vm];
         if let VmStatus::Paused(_) = slot.status {
             slot.status = VmStatus::Running;
+            let skew_ppm = slot.skew_ppm;
             self.vms[vm].rejoin(self.state.now);
+            self.vms[vm].set_skew(skew_ppm);
         }
     }
 
@@ -378,6 +380,7 @@ impl SimulationController {
         self.heal();
         for vm in 0..self.vms.len() {
             self.skew(vm, 0);
+            self.latency(vm, 0);
             match self.state.slots[vm].status {
                 VmStatus::Running => {}
                 VmStatus::Paused(_) => self.resume(vm),

@@ -141,11 +141,18 @@ impl NetworkFabric {
         }
     }
 
-    /// Ends all faults; the base latency stays.
+    /// Ends all faults; latency stays, the base's and what a fault added to it.
     pub fn heal(&mut self) {
         self.cuts.clear();
         for vm in 0..self.faults.len() {
-            self.set_faults(vm, LinkFaults::default());
+            let latency_ns = self.faults[vm].latency_ns;
+            self.set_faults(
+                vm,
+                LinkFaults {
+                    latency_ns,
+                    ..LinkFaults::default()
+                },
+            );
         }
     }
 
@@ -246,7 +253,17 @@ mod tests {
         assert_eq!(net.send(0, 1, &frame(mac(0))).len(), 1);
         net.set_faults(1, loss(1_000_000));
         assert!(net.send(0, 2, &frame(mac(1))).is_empty());
+        net.set_faults(
+            0,
+            LinkFaults {
+                latency_ns: 7,
+                loss_ppm: 5,
+                ..LinkFaults::default()
+            },
+        );
         net.heal();
+        assert_eq!((net.faults(0).latency_ns, net.faults(0).loss_ppm), (7, 0));
+        net.set_faults(0, LinkFaults::default());
         assert_eq!(net.send(0, 0, &frame(mac(1))).len(), 1);
         assert_eq!((net.stats().partitioned, net.stats().lost), (1, 1));
     }

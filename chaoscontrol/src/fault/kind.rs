@@ -56,7 +56,7 @@ pub enum Fault {
         /// The VM.
         target: usize,
     },
-    /// The VM executes nothing for a while; its clocks run on.
+    /// The VM executes nothing for a while, and its clocks stand still with it.
     ProcessPause {
         /// The VM.
         target: usize,

@@ -103,7 +103,7 @@ fn warn() {
     if !crate::optimized() {
         eprintln!(
             "warning: chaoscontrol runs unoptimized, about 20 times slower; add to the workspace's \
-             Cargo.toml: [profile.dev.package.\"*\"] opt-level = 3"
+             Cargo.toml: [profile.dev.package.chaoscontrol] opt-level = 3"
         );
     }
 }

@@ -1,10 +1,21 @@
 //! A small machine for unit tests: identity-mapped memory that ring 3 may use, a GDT,
 //! a TSS, and an IDT whose gate for vector v leads to a HLT at `HANDLERS + 16 * v`.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::SoftCpu;
 use super::bits::*;
 use super::state::{CpuState, Segment, TableRegister, seg};
 use crate::cpu::{CpuConfig, Exit, Ram, Vcpu};
+
+/// Held by tests that run guest code on the host: they take over the signals of the whole
+/// process, so they take turns.
+static HOST_CPU: Mutex<()> = Mutex::new(());
+
+/// Waits for the host's CPU to be free for one test.
+pub fn host_cpu() -> MutexGuard<'static, ()> {
+    HOST_CPU.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Bytes of memory.
 pub const SIZE: u64 = 16 << 20;

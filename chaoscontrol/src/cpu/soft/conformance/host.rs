@@ -4,11 +4,13 @@
 //! reaches the context without any register, and code sees the addresses it sees in `soft`.
 
 use std::arch::global_asm;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::{io, mem, ptr};
 
 use super::state::Registers;
 use super::{ARENA, ARENA_SIZE, CODE, CODE_SIZE, EXIT, GUARD, Outcome};
+use crate::cpu::soft::testing::host_cpu;
 
 /// The context page; below 2 GiB.
 pub const CONTEXT: u64 = 0x80_0000;
@@ -189,6 +191,7 @@ pub struct Host {
     old: Vec<libc::sigaction>,
     old_stack: libc::stack_t,
     _stack: Vec<u8>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 fn check(result: i32) {
@@ -203,6 +206,7 @@ fn open(address: u64, size: usize, protection: i32) {
 impl Host {
     /// Maps code and arena, and takes over the signals of faults.
     pub fn new() -> Host {
+        let turn = host_cpu();
         // SAFETY: a fresh mapping that replaces nothing.
         let at = unsafe {
             libc::mmap(
@@ -247,6 +251,7 @@ impl Host {
                 old: old.into(),
                 old_stack,
                 _stack: stack,
+                _turn: turn,
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::arch::asm;
 use std::collections::BTreeMap;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use iced_x86::{
@@ -11,6 +12,7 @@ use iced_x86::{
 use crate::cpu::soft::flags::STATUS;
 use crate::cpu::soft::op::{Flow, Handler, Op};
 use crate::cpu::soft::state::{CpuState, ZERO};
+use crate::cpu::soft::testing::host_cpu;
 use crate::cpu::soft::{SoftCpu, testing};
 
 /// Where `Registers::memory` is.
@@ -98,10 +100,14 @@ extern "C" fn on_sigfpe(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_v
 }
 
 /// Executable memory of the host.
-struct Page(*mut u8);
+struct Page(
+    *mut u8,
+    #[allow(dead_code, reason = "held")] MutexGuard<'static, ()>,
+);
 
 impl Page {
     fn new() -> Page {
+        let turn = host_cpu();
         // SAFETY: a fresh anonymous mapping of one page.
         let page = unsafe {
             libc::mmap(
@@ -124,7 +130,7 @@ impl Page {
                 0
             );
         }
-        Page(page.cast())
+        Page(page.cast(), turn)
     }
 
     /// Runs `code`; says whether it raised a floating-point exception.
