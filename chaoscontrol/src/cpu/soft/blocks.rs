@@ -9,8 +9,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::op::Op;
 
-/// Entries of the jump cache.
-const JUMPS: usize = 8192;
+/// Pairs of entries of the jump cache: a kernel with a program on top keeps some 10,000
+/// blocks busy.
+const JUMPS: usize = 1 << 14;
 /// Address spaces whose jumps are remembered besides the running one's.
 const SPACES: usize = 4;
 /// Ops that are kept, with those of dropped blocks, before all are dropped.
@@ -68,13 +69,18 @@ struct Jump {
     block: Block,
 }
 
+/// Two entries that share a place, the newer one first, in a cache line of their own.
+#[repr(align(64))]
+#[derive(Clone, Copy, Default)]
+struct Pair([Jump; 2]);
+
 /// All blocks.
 pub struct Blocks {
     ops: Vec<Op>,
     keys: HashMap<u64, Block, BuildHasherDefault<Spread>>,
     /// The keys of each page's blocks.
     pages: BTreeMap<u32, Vec<u64>>,
-    jumps: Box<[Jump; JUMPS]>,
+    jumps: Box<[Pair]>,
     /// What entries of the jump cache must bear to hold for the running address space.
     generation: u32,
     last_generation: u32,
@@ -82,9 +88,10 @@ pub struct Blocks {
     spaces: Vec<(u32, u32)>,
 }
 
+/// The pair of `rip`: its product with a large odd number spreads what is aligned.
 #[inline(always)]
 fn slot(rip: u64) -> usize {
-    (rip ^ rip >> 13) as usize & (JUMPS - 1)
+    (rip.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize & (JUMPS - 1)
 }
 
 impl Blocks {
@@ -94,7 +101,7 @@ impl Blocks {
             ops: Vec::new(),
             keys: HashMap::default(),
             pages: BTreeMap::new(),
-            jumps: Box::new([Jump::default(); JUMPS]),
+            jumps: vec![Pair::default(); JUMPS].into(),
             generation: 1,
             last_generation: 1,
             spaces: vec![(0, 1)],
@@ -104,18 +111,19 @@ impl Blocks {
     /// The block that was last met at virtual address `rip` in `mode`, if that still holds.
     #[inline(always)]
     pub fn jump(&self, rip: u64, mode: u8) -> Option<Block> {
-        let jump = &self.jumps[slot(rip)];
+        let Pair([first, second]) = self.jumps.get(slot(rip))?;
         let stamp = self.generation << 8 | u32::from(mode);
-        (jump.rip == rip && jump.stamp == stamp).then_some(jump.block)
+        if first.rip == rip && first.stamp == stamp {
+            return Some(first.block);
+        }
+        (second.rip == rip && second.stamp == stamp).then_some(second.block)
     }
 
     /// Remembers that `block` is what stands at `rip`.
     pub fn remember(&mut self, rip: u64, mode: u8, block: Block) {
-        self.jumps[slot(rip)] = Jump {
-            rip,
-            stamp: self.generation << 8 | u32::from(mode),
-            block,
-        };
+        let stamp = self.generation << 8 | u32::from(mode);
+        let Pair(pair) = &mut self.jumps[slot(rip)];
+        *pair = [Jump { rip, stamp, block }, pair[0]];
     }
 
     /// The instructions of a block.
@@ -149,7 +157,7 @@ impl Blocks {
         if self.last_generation == 1 << 24 {
             self.last_generation = 1;
             self.spaces.clear();
-            self.jumps.fill(Jump::default());
+            self.jumps.fill(Pair::default());
         }
         self.last_generation
     }

@@ -171,3 +171,41 @@ fn a_handler_that_cannot_be_fetched_takes_time() {
     assert_eq!(cpu.run(1000, false), Exit::Budget);
     assert_eq!(cpu.retired(), 1000);
 }
+
+#[test]
+fn address_spaces_take_turns() {
+    // Two roots that differ in where 0x190000 leads; the second's table changes while the
+    // first is in use.
+    let code = assemble!(
+        "mov r8d, 0x1000",
+        "mov r9d, 0x30000",
+        "mov rax, [0x190000]",
+        "mov cr3, r9",
+        "mov rbx, [0x190000]",
+        "mov cr3, r8",
+        "mov rcx, [0x190000]",
+        "mov qword ptr [0x33C80], 0x193007",
+        "mov rdx, [0x190000]",
+        "mov cr3, r9",
+        "mov rsi, [0x190000]",
+        "hlt",
+    );
+    let (mut cpu, ram) = cpu(code, 0);
+    for (at, value) in [
+        (0x3_0000, 0x3_1007),
+        (0x3_1000, 0x3_2007),
+        (0x3_2000, 0x3_3007),
+    ] {
+        set_word(&ram, at, value);
+    }
+    for page in 0..512 {
+        set_word(&ram, 0x3_3000 + page * 8, page << 12 | 7);
+    }
+    set_word(&ram, 0x3_3C80, 0x19_2007);
+    for n in 0..4 {
+        set_word(&ram, DATA + n * 0x1000, 10 + n);
+    }
+    assert_eq!(cpu.run(100, false), Exit::Halt);
+    let seen = [0, 3, 1, 2, 6].map(|register| cpu.gpr(register));
+    assert_eq!(seen, [10, 12, 10, 10, 13]);
+}
