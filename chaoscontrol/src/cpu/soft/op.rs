@@ -71,6 +71,26 @@ pub struct Op {
 }
 
 impl Op {
+    /// The op of `i` at `off` in its block, with `run` as its handler and no operands yet.
+    pub fn new(i: &Instruction, off: u16, run: Handler) -> Op {
+        Op {
+            run,
+            disp: 0,
+            imm: 0,
+            base: ZERO,
+            index: ZERO,
+            scale: 0,
+            ea: 0,
+            dst: 0,
+            src: 0,
+            aux: 0,
+            len: i.len() as u8,
+            off,
+            code: i.code() as u16,
+            edge: 0,
+        }
+    }
+
     /// The number by which handlers know register `r`: 0..=15 for general-purpose
     /// registers of every width, but 20..=23 for AH, CH, DH, BH; 0..=15 for XMM, 0..=7
     /// for MM and ST, segment, control and debug registers by their encoding.

@@ -6,7 +6,6 @@ use super::core::Core;
 use super::coverage::PageName;
 use super::missing;
 use super::op::{Flow, Handler, Op};
-use super::state::ZERO;
 use super::{bits, integer, mmx, sse, system, x87};
 
 /// How bytes are decoded: TZCNT, LZCNT and WBNOINVD are what older CPUs take them for.
@@ -82,22 +81,7 @@ pub fn decode(
 
 /// Makes an op of `i`, and says whether the block ends with it.
 fn lower(i: &Instruction, bytes: &[u8], off: u16, mode: u8, name: Option<PageName>) -> (Op, bool) {
-    let mut op = Op {
-        run: undefined,
-        disp: 0,
-        imm: 0,
-        base: ZERO,
-        index: ZERO,
-        scale: 0,
-        ea: 0,
-        dst: 0,
-        src: 0,
-        aux: 0,
-        len: i.len() as u8,
-        off,
-        code: i.code() as u16,
-        edge: 0,
-    };
+    let mut op = Op::new(i, off, undefined);
     let branches = i.flow_control() != FlowControl::Next;
     if branches && let Some(name) = name {
         op.edge = name.edge(i.ip());

@@ -7,7 +7,6 @@ use iced_x86::{Code, ConstantOffsets, Decoder, Instruction, OpKind};
 use super::random::Random;
 use crate::cpu::soft::core::Core;
 use crate::cpu::soft::op::{Flow, Op};
-use crate::cpu::soft::state::ZERO;
 use crate::cpu::soft::translate::DECODER_OPTIONS;
 use crate::cpu::soft::{integer, mmx, sse, system, x87};
 
@@ -52,22 +51,7 @@ fn nothing(_: &mut Core, _: &Op) -> Flow {
 
 /// Whether `soft` executes `i`.
 pub fn executes(i: &Instruction) -> bool {
-    let mut op = Op {
-        run: nothing,
-        disp: 0,
-        imm: 0,
-        base: ZERO,
-        index: ZERO,
-        scale: 0,
-        ea: 0,
-        dst: 0,
-        src: 0,
-        aux: 0,
-        len: i.len() as u8,
-        off: 0,
-        code: i.code() as u16,
-        edge: 0,
-    };
+    let mut op = Op::new(i, 0, nothing);
     integer::lower(i, &mut op).is_some()
         || system::lower(i, &mut op).is_some()
         || sse::lower(i, &mut op).is_some()

@@ -11,7 +11,7 @@ use iced_x86::{
 
 use crate::cpu::soft::flags::STATUS;
 use crate::cpu::soft::op::{Flow, Handler, Op};
-use crate::cpu::soft::state::{CpuState, ZERO};
+use crate::cpu::soft::state::CpuState;
 use crate::cpu::soft::testing::host_cpu;
 use crate::cpu::soft::{SoftCpu, testing};
 
@@ -32,22 +32,7 @@ fn ours(code: Code) -> bool {
 }
 
 fn op(i: &Instruction) -> Op {
-    Op {
-        run: |_, _| Flow::Trap,
-        disp: 0,
-        imm: 0,
-        base: ZERO,
-        index: ZERO,
-        scale: 0,
-        ea: 0,
-        dst: 0,
-        src: 0,
-        aux: 0,
-        len: i.len() as u8,
-        off: 0,
-        code: i.code() as u16,
-        edge: 0,
-    }
+    Op::new(i, 0, |_, _| Flow::Trap)
 }
 
 fn lower(i: &Instruction, op: &mut Op) -> Option<Handler> {
