@@ -154,6 +154,33 @@ fn random_numbers_differ_between_vms_and_incarnations_but_not_between_runs() {
 }
 
 #[test]
+fn what_guests_draw_follows_the_branchs_seed_without_a_restart() {
+    for test in ["draws", "draws-busily"] {
+        let mut simulation = Simulation::new(scenario(test, 6)).unwrap();
+        simulation.set_up();
+        let setup = simulation.checkpoint();
+        let mut branch = |seed| {
+            simulation.restore(&setup).unwrap();
+            simulation.record();
+            simulation.begin(seed, FaultSchedule::default());
+            let begin = simulation.now();
+            simulation.run_until(begin + 100 * MS);
+            let drawn: Vec<_> = (0..3)
+                .flat_map(|vm| texts(simulation.timeline(), vm, "drew: "))
+                .collect();
+            (drawn, simulation.state_hash())
+        };
+        let (one, other, again) = (branch(1), branch(2), branch(1));
+        assert!(one.0.len() > 20, "{one:?}");
+        assert_eq!(one, again);
+        assert!(
+            one.0.iter().all(|n| !other.0.contains(n)),
+            "{one:?} {other:?}"
+        );
+    }
+}
+
+#[test]
 fn a_snapshot_costs_what_was_written_since_the_one_before() {
     let mut simulation = ready("idle", 5, "");
     simulation.checkpoint();

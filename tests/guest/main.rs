@@ -1,5 +1,6 @@
 //! The program that whole-system tests boot as `/init`: the agent, and a few bodies.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -12,6 +13,8 @@ fn main() {
     agent::enter(&|name| match name {
         "idle" => Some(idle),
         "random" => Some(random),
+        "draws" => Some(draws),
+        "draws-busily" => Some(draws_busily),
         "ring" => Some(ring),
         _ => None,
     });
@@ -36,6 +39,32 @@ fn random(node: Node) -> Result<(), String> {
     node.setup_complete();
     loop {
         std::thread::park();
+    }
+}
+
+/// Says what the standard library's hashers get from the kernel, before the setup is
+/// complete and then every 10 ms.
+fn draws(node: Node) -> Result<(), String> {
+    draw_for_ever(node, || std::thread::sleep(Duration::from_millis(10)))
+}
+
+/// The same, without ever leaving the CPU to others.
+fn draws_busily(node: Node) -> Result<(), String> {
+    draw_for_ever(node, || {
+        for i in 0..10_000 {
+            std::hint::black_box(i);
+        }
+    })
+}
+
+fn draw_for_ever(node: Node, pause: fn()) -> Result<(), String> {
+    // A thread's first hasher asks the kernel for its keys.
+    let draw = || std::thread::spawn(|| RandomState::new().hash_one(0)).join();
+    send_event("before", draw().map_err(|_| "no thread")?);
+    node.setup_complete();
+    loop {
+        pause();
+        send_event("drew", draw().map_err(|_| "no thread")?);
     }
 }
 

@@ -33,13 +33,19 @@ wire_enum! {
             /// What happens to it.
             signal: Signal,
         },
+        /// Reseeds the kernel's random generator: what processes draw from now on is
+        /// another branch's.
+        3 => Reseed {
+            /// With what.
+            entropy: [u8; 64],
+        },
     }
 }
 
 /// A command with its number, as it stands in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ControlFrame<'a> {
-    /// Names the command in its confirmation.
+    /// Names the command in its confirmation; 0 for one that nobody waits for.
     pub id: u32,
     /// What to do.
     pub control: Control<'a>,

@@ -167,6 +167,10 @@ fn control_frames_come_out_of_a_stream_one_by_one() {
                 signal: Signal::Stop,
             },
         },
+        ControlFrame {
+            id: 0,
+            control: Control::Reseed { entropy: [7; 64] },
+        },
     ];
     let mut stream = [0; 128];
     let first = frames[0].encode(&mut stream).unwrap();
@@ -179,6 +183,9 @@ fn control_frames_come_out_of_a_stream_one_by_one() {
         ControlFrame::decode(&stream[first..first + second]),
         Ok(Some((frames[1], second)))
     );
+    let third = frames[2].encode(&mut stream).unwrap();
+    assert_eq!(ControlFrame::decode(&stream), Ok(Some((frames[2], third))));
+    frames[0].encode(&mut stream).unwrap();
     for short in 0..first {
         assert_eq!(ControlFrame::decode(&stream[..short]), Ok(None));
     }

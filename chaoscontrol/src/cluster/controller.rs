@@ -362,6 +362,12 @@ impl SimulationController {
     pub fn control(&mut self, vm: usize, control: Control<'_>) -> u32 {
         let id = self.state.next_control;
         self.state.next_control = id.wrapping_add(1).max(1);
+        self.order(vm, id, control);
+        id
+    }
+
+    /// Sends VM `vm`'s agent a command under the number `id`; one without power hears nothing.
+    pub(super) fn order(&mut self, vm: usize, id: u32, control: Control<'_>) {
         let mut bytes = [0; ControlFrame::MAX];
         let frame = ControlFrame { id, control };
         let powered = matches!(
@@ -371,7 +377,6 @@ impl SimulationController {
         if powered && let Ok(length) = frame.encode(&mut bytes) {
             self.vms[vm].send_control(self.state.now, bytes[..length].to_vec());
         }
-        id
     }
 
     /// Ends all faults: heals the network, resumes what is paused, sets clocks to a true

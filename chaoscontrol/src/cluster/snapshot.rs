@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use chaoscontrol_guest::protocol::Control;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::config::{ClusterConfig, Life};
@@ -117,17 +118,20 @@ impl SimulationController {
         })
     }
 
-    /// From now on all random streams of network and machines are those of branch `number`.
+    /// From now on all random streams of network and machines are those of branch `number`,
+    /// and each agent reseeds its kernel's generator as soon as it gets to run.
     pub fn branch(&mut self, number: u64) {
         self.state.branch = number;
         let mut seed = RandomStream::derive(self.config.seed, "branch", &[number]);
         self.state.fabric.reseed(seed.next_u64());
-        for (vm, slot) in self.state.slots.iter().enumerate() {
+        for vm in 0..self.vms.len() {
             let life = Life {
-                incarnation: slot.incarnation(),
+                incarnation: self.state.slots[vm].incarnation(),
                 branch: number,
             };
             self.vms[vm].reseed(&self.config.entropy("machine", vm, life));
+            let entropy = self.config.entropy("kernel", vm, life);
+            self.order(vm, 0, Control::Reseed { entropy });
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::console;
+use super::wake::reseed;
 use crate::protocol::{Control, ControlFrame, Message, Signal};
 use crate::transport::send;
 
@@ -101,6 +102,7 @@ fn errno(error: io::Error) -> i32 {
 fn execute(control: Control<'_>, body: i32) -> io::Result<()> {
     match control {
         Control::JumpWallClock { ns } => jump_wall_clock(ns),
+        Control::Reseed { entropy } => reseed(entropy),
         Control::Process { name: "", signal } => kill(body, signal),
         Control::Process { name, signal } => {
             let found = processes_named(name)?;

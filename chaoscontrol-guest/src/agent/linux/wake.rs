@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::fd::AsRawFd;
 
 use super::{AgentError, check};
@@ -24,7 +25,8 @@ struct PoolInfo {
 /// Makes this VM the one that `identity` describes, all but its network.
 pub fn wake(identity: &Identity<'_>) -> Result<(), AgentError> {
     set_wall_clock(identity.wall_ns)?;
-    reseed(identity.entropy)?;
+    reseed(identity.entropy)
+        .map_err(|error| AgentError::new("cannot reseed the kernel's random generator", error))?;
     let name = identity.hostname;
     // SAFETY: sethostname(2) reads `name.len()` bytes of `name`, a live string.
     let answer = unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) };
@@ -47,12 +49,9 @@ fn set_wall_clock(ns: u64) -> Result<(), AgentError> {
     check(answer, || "cannot set the wall clock".into()).map(drop)
 }
 
-fn reseed(entropy: [u8; 64]) -> Result<(), AgentError> {
-    let what = || "cannot reseed the kernel's random generator".to_owned();
-    let random = OpenOptions::new()
-        .write(true)
-        .open("/dev/random")
-        .map_err(|error| AgentError::new(what(), error))?;
+/// Makes all that the kernel's random generator yields from now on depend on `entropy`.
+pub fn reseed(entropy: [u8; 64]) -> io::Result<()> {
+    let random = OpenOptions::new().write(true).open("/dev/random")?;
     let info = PoolInfo {
         bits: 8 * entropy.len() as libc::c_int,
         bytes: entropy.len() as libc::c_int,
@@ -60,11 +59,14 @@ fn reseed(entropy: [u8; 64]) -> Result<(), AgentError> {
     };
     // SAFETY: this ioctl reads the two integers and as many bytes behind them as the
     // second says; `info` holds them all.
-    let added = unsafe { libc::ioctl(random.as_raw_fd(), RNDADDENTROPY as _, &raw const info) };
-    check(added, what)?;
+    if unsafe { libc::ioctl(random.as_raw_fd(), RNDADDENTROPY as _, &raw const info) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
     // SAFETY: this ioctl takes no argument.
-    let reseeded = unsafe { libc::ioctl(random.as_raw_fd(), RNDRESEEDCRNG as _) };
-    check(reseeded, what).map(drop)
+    if unsafe { libc::ioctl(random.as_raw_fd(), RNDRESEEDCRNG as _) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 fn hosts(identity: &Identity<'_>) -> String {

@@ -115,6 +115,8 @@ fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
             };
             (K::Event, text)
         }
+        // Reseeding, which concerns every branch.
+        Message::ControlDone { id: 0, errno: 0 } => return None,
         Message::ControlDone { id, errno: 0 } => (K::Event, format!("order {id} took effect")),
         Message::ControlDone { id, errno } => {
             (K::Event, format!("order {id} failed with errno {errno}"))
