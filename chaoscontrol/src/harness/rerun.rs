@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::cluster::ClusterError;
+use crate::explore::Recipe;
 use crate::explore::simulation::{Entry, Scenario, Simulation};
-use crate::explore::{Recipe, Reseed};
 use crate::oracle::Failure;
 
 /// A branch that was run.
@@ -31,17 +31,7 @@ pub fn rerun(scenario: &Arc<Scenario>, recipe: &Recipe) -> Result<Rerun, Cluster
     let mut simulation = Simulation::new(Arc::clone(scenario))?;
     simulation.record();
     simulation.set_up();
-    if let Some(start_ns) = simulation.start_ns() {
-        simulation.begin(recipe.seed, recipe.schedule.clone());
-        for Reseed { at_ns, seed } in &recipe.reseeds {
-            simulation.run_until(start_ns.saturating_add(*at_ns));
-            if simulation.is_over() {
-                break;
-            }
-            simulation.reseed(*seed);
-        }
-        simulation.run_until(u64::MAX);
-    }
+    simulation.follow(recipe, &[], |_, _| ());
     Ok(Rerun {
         failure: simulation.failure().cloned(),
         timeline: simulation.timeline().to_vec(),

@@ -5,6 +5,7 @@
 //! [`Checkpoint`] in the middle of one only saves the way there.
 
 mod apply;
+mod follow;
 mod runner;
 mod timeline;
 

@@ -49,8 +49,7 @@ fn trouble(error: impl ToString) -> RunnerError {
 }
 
 impl SimulationRunner {
-    /// Follows `recipe` from the setup on, stopping where `stops` (virtual ns after setup,
-    /// in order) say, and calls `at` there.
+    /// Follows `recipe` from the setup or from `start` on; see [`Simulation::follow`].
     ///
     /// # Errors
     /// Trouble of the host.
@@ -59,18 +58,13 @@ impl SimulationRunner {
         recipe: &Recipe,
         start: Option<&Checkpoint>,
         stops: &[u64],
-        mut at: impl FnMut(&mut Simulation, u64),
+        at: impl FnMut(&mut Simulation, u64),
     ) -> Result<&mut Simulation, RunnerError> {
         let simulation = &mut self.simulation;
-        let mut reseeds = recipe.reseeds.iter();
         match start {
             Some(checkpoint) => {
                 simulation.restore(checkpoint).map_err(trouble)?;
-                simulation.reschedule(recipe.schedule.clone());
-                if let Some(last) = reseeds.next_back() {
-                    simulation.reseed(last.seed);
-                }
-                reseeds = [].iter();
+                simulation.follow_on(recipe, stops, at);
             }
             None => {
                 // Every worker may be the first; whoever loses has computed the same.
@@ -82,31 +76,9 @@ impl SimulationRunner {
                 }
                 let ready = self.ready.get().expect("was just set");
                 simulation.restore(ready).map_err(trouble)?;
-                if simulation.start_ns().is_some() {
-                    simulation.begin(recipe.seed, recipe.schedule.clone());
-                }
+                simulation.follow(recipe, stops, at);
             }
         }
-        let begin = simulation.start_ns().unwrap_or(simulation.now());
-        let reseeds = reseeds.map(|r| (r.at_ns, Some(r.seed)));
-        let mut stops: Vec<(u64, Option<u64>)> =
-            stops.iter().map(|&at| (at, None)).chain(reseeds).collect();
-        stops.sort_by_key(|&(at_ns, seed)| (at_ns, seed.is_some()));
-        for (at_ns, seed) in stops {
-            let time = begin.saturating_add(at_ns);
-            if time < simulation.now() {
-                continue;
-            }
-            simulation.run_until(time);
-            if simulation.is_over() {
-                break;
-            }
-            match seed {
-                Some(seed) => simulation.reseed(seed),
-                None => at(simulation, at_ns),
-            }
-        }
-        simulation.run_until(u64::MAX);
         Ok(simulation)
     }
 
