@@ -4,6 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use chaoscontrol::cpu::UnsupportedHost;
 use chaoscontrol::prelude::*;
 use chaoscontrol::test;
 
@@ -61,8 +62,23 @@ fn an_unknown_flag_exits_with_2_and_is_named() {
 fn ignored_tests_show_their_reason() {
     let (status, text) = call(&["--exact", "listed"], &[]);
     assert_eq!(status, 0);
-    assert!(text.contains("ignored (only to be listed)"), "{text}");
+    // CI builds this also for a host that can't run chaos tests.
+    let reason = match chaoscontrol::cpu::supported() {
+        Ok(()) => "only to be listed",
+        Err(UnsupportedHost) => UnsupportedHost::REASON,
+    };
+    assert!(text.contains(&format!("ignored ({reason})")), "{text}");
     assert!(text.contains("1 ignored"), "{text}");
+}
+
+#[test]
+fn a_host_that_cannot_run_a_chaos_test_fails_it_on_demand() {
+    if let Err(unsupported) = chaoscontrol::cpu::supported() {
+        let (status, text) = call(&["--exact", "listed", "--ignored"], &[]);
+        assert_eq!(status, 101);
+        assert!(text.contains(&unsupported.to_string()), "{text}");
+        assert!(text.contains("1 failed"), "{text}");
+    }
 }
 
 #[test]

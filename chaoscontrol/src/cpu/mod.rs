@@ -13,6 +13,30 @@ pub mod soft;
 
 pub use ram::{Ram, RamError};
 
+/// The host cannot run the software CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", UnsupportedHost::REASON)]
+pub struct UnsupportedHost;
+
+impl UnsupportedHost {
+    /// What is missing, and what to do about it.
+    pub const REASON: &str = "chaoscontrol's software CPU needs an x86-64 Linux host, since \
+        the host's own instructions do the guest's floating point; run chaos tests on such a host";
+}
+
+/// Whether this host can run the software CPU. Where it cannot, everything compiles, and
+/// a machine is refused with this error before it exists.
+///
+/// # Errors
+/// It can't.
+pub const fn supported() -> Result<(), UnsupportedHost> {
+    if cfg!(supported_host) {
+        Ok(())
+    } else {
+        Err(UnsupportedHost)
+    }
+}
+
 /// What a CPU is to look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CpuConfig {

@@ -11,17 +11,17 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use super::chaos;
 use super::entry::Package;
 use super::registry::{HostTest, TestCase};
-
-/// Whether this host can run test VMs.
-const SUPPORTED: bool = cfg!(all(target_arch = "x86_64", target_os = "linux"));
-const UNSUPPORTED: &str = "chaos tests run on x86-64 Linux hosts";
+use crate::cpu::{UnsupportedHost, supported};
 
 static TURN: Mutex<()> = Mutex::new(());
 
 /// The trial of a chaos test.
 pub fn chaos(case: &'static TestCase, package: Package, arguments: &Arguments) -> Trial {
     let ignore = case.ignore.map(|reason| reason.unwrap_or_default());
-    let ignore = if SUPPORTED { ignore } else { Some(UNSUPPORTED) };
+    let ignore = match supported() {
+        Ok(()) => ignore,
+        Err(_) => Some(UnsupportedHost::REASON),
+    };
     // On its own, a test's line begins before the test prints anything.
     let alone = arguments.test_threads == Some(1);
     trial(case.name(), ignore, arguments, move || {
@@ -81,7 +81,7 @@ fn trial(
         return Trial::test(name, run);
     };
     let asked = arguments.ignored || arguments.include_ignored;
-    if arguments.list || asked && SUPPORTED {
+    if arguments.list || asked {
         return Trial::test(name, run).with_ignored_flag(true);
     }
     // libtest-mimic shows the reason only of tests that decide to be ignored themselves.

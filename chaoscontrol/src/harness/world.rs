@@ -11,6 +11,7 @@ use super::registry::TestCase;
 use super::settings::{Settings, SettingsError, Sources};
 use crate::cluster::{self, BootFailure, ClusterConfig};
 use crate::cpu::soft::coverage::CodeMap;
+use crate::cpu::{UnsupportedHost, supported};
 use crate::explore::simulation::Scenario;
 use crate::fault::{FaultKind, Generator};
 use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest};
@@ -20,6 +21,9 @@ use crate::machine::{VmConfig, VmSnapshot};
 /// Why a test cannot run at all.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
+    /// Nothing here could run a machine.
+    #[error(transparent)]
+    Host(#[from] UnsupportedHost),
     /// A setting.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -107,6 +111,7 @@ impl World {
         settings: Settings,
         say: &dyn Fn(&str),
     ) -> Result<World, WorldError> {
+        supported()?;
         let generator = generator(case, &settings)?;
         let folder = package.folder();
         let machine = Machine {

@@ -1,11 +1,7 @@
 //! Places a Linux kernel in memory and the CPU at its door: the 64-bit boot protocol
 //! (Linux `Documentation/arch/x86/boot.rst`), without firmware, real mode or decompression.
 
-use std::io::Cursor;
-
-use linux_loader::loader::{Elf, KernelLoader};
-use vm_memory::GuestAddress;
-
+use crate::cpu::UnsupportedHost;
 use crate::cpu::ram::{PAGE_SIZE, Ram, RamError};
 use crate::cpu::soft::CpuState;
 use crate::cpu::soft::state::{Segment, TableRegister, seg};
@@ -70,6 +66,9 @@ pub enum BootError {
     /// A write outside of memory.
     #[error(transparent)]
     Ram(#[from] RamError),
+    /// Nothing here could run it.
+    #[error(transparent)]
+    Host(#[from] UnsupportedHost),
 }
 
 /// Loads `kernel` (an ELF vmlinux, or a bzImage that contains one) and `initrd` (may be
@@ -95,14 +94,30 @@ pub fn load(ram: &Ram, kernel: &[u8], initrd: &[u8], cmdline: &str) -> Result<Cp
             initrd: initrd.len() as u64,
         });
     }
-    let high = GuestAddress(layout::HIGH_START);
-    let loaded = Elf::load(ram.guest_memory(), None, &mut Cursor::new(elf), Some(high))
-        .map_err(|e| BootError::Load(e.to_string()))?;
+    let entry = place_kernel(ram, elf)?;
     let initrd_at = place_initrd(ram, initrd, kernel_end)?;
     write_cmdline(ram, cmdline)?;
     write_zero_page(ram, initrd_at, initrd.len() as u32, cmdline.len() as u32)?;
     write_tables(ram)?;
-    Ok(entry_state(loaded.kernel_load.0))
+    Ok(entry_state(entry))
+}
+
+/// Copies the segments of `elf` to where they belong, and returns the entry's address.
+#[cfg(supported_host)]
+fn place_kernel(ram: &Ram, elf: &[u8]) -> Result<u64, BootError> {
+    use linux_loader::loader::{Elf, KernelLoader};
+
+    let high = vm_memory::GuestAddress(layout::HIGH_START);
+    let mut file = std::io::Cursor::new(elf);
+    let loaded = Elf::load(ram.guest_memory(), None, &mut file, Some(high));
+    let loaded = loaded.map_err(|e| BootError::Load(e.to_string()))?;
+    Ok(loaded.kernel_load.0)
+}
+
+/// linux-loader knows ELF kernels on x86-64 hosts only.
+#[cfg(not(supported_host))]
+fn place_kernel(_: &Ram, _: &[u8]) -> Result<u64, BootError> {
+    Err(UnsupportedHost.into())
 }
 
 fn le<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {

@@ -48,7 +48,7 @@ pub fn doctor(_arguments: &[String]) -> Result<ExitCode, String> {
         );
     };
     row(
-        cfg!(all(target_arch = "x86_64", target_os = "linux")),
+        chaoscontrol::cpu::supported().is_ok(),
         "host is x86-64 Linux",
         ": chaos tests run only there",
     );
@@ -84,6 +84,7 @@ pub fn doctor(_arguments: &[String]) -> Result<ExitCode, String> {
 
 /// `cargo chaos boot`.
 pub fn boot(arguments: &[String]) -> Result<ExitCode, String> {
+    chaoscontrol::cpu::supported().map_err(|e| e.to_string())?;
     let read = |file: &str| fs::read(file).map_err(|e| format!("{file} cannot be read: {e}"));
     let kernel: Arc<[u8]> = match option(arguments, "--kernel")? {
         Some(file) => read(file)?.into(),

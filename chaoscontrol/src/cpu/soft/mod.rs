@@ -3,6 +3,9 @@
 //! Guest code is decoded once into cached basic blocks of [`op::Op`]s (`translate`),
 //! which the run loop (`core`) executes. Caches are invisible: the guest behaves as
 //! if there were no TLB and no block cache.
+//!
+//! `sse`, `mmx` and `x87` consist of the host's own instructions. On a host that lacks
+//! these they are not there, and no machine is made: see [`super::supported`].
 
 pub mod bits;
 mod blocks;
@@ -12,25 +15,40 @@ pub mod core;
 pub mod coverage;
 mod exceptions;
 pub mod flags;
+#[cfg(supported_host)]
+mod floating;
 pub mod integer;
 pub mod mem;
 mod mem_slow;
 pub mod missing;
+#[cfg(supported_host)]
 pub mod mmx;
 pub mod op;
 mod paging;
 mod run;
 mod segments;
+#[cfg(supported_host)]
 pub mod sse;
 pub mod state;
 pub mod system;
 mod tlb;
 pub mod translate;
+#[cfg(supported_host)]
 pub mod x87;
 
 pub use self::mem_slow::DeviceWrite;
 pub use self::run::SoftCpu;
 pub use self::state::CpuState;
+
+/// In place of the families that this host has no instructions for.
+#[cfg(not(supported_host))]
+mod floating {
+    use super::op::{Handler, Op};
+
+    pub fn lower(_: &iced_x86::Instruction, _: &mut Op, _: u8) -> Option<Handler> {
+        None
+    }
+}
 
 #[cfg(test)]
 mod exceptions_tests;

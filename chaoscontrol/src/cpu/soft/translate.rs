@@ -1,12 +1,12 @@
 //! Decoding: from guest bytes to blocks of ops.
 
-use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
 
 use super::core::Core;
 use super::coverage::PageName;
 use super::missing;
-use super::op::{Flow, Handler, Op};
-use super::{bits, integer, mmx, sse, system, x87};
+use super::op::{Flow, Op};
+use super::{bits, floating, integer, system};
 
 /// How bytes are decoded: TZCNT, LZCNT and WBNOINVD are what older CPUs take them for.
 /// PAUSE is a NOP like any other, so that with REX.B it becomes the XCHG that it is.
@@ -94,7 +94,7 @@ fn lower(i: &Instruction, bytes: &[u8], off: u16, mode: u8, name: Option<PageNam
         op.run = run;
         return (op, true);
     }
-    if let Some(run) = floating_point(i, &mut op, mode) {
+    if let Some(run) = floating::lower(i, &mut op, mode) {
         op.run = run;
         return (op, false);
     }
@@ -108,31 +108,6 @@ fn lower(i: &Instruction, bytes: &[u8], off: u16, mode: u8, name: Option<PageNam
     (op, true)
 }
 
-/// The families that CR0 and CR4 can switch off (SDM volume 3, 2.5).
-fn floating_point(i: &Instruction, op: &mut Op, mode: u8) -> Option<Handler> {
-    if let Some(run) = sse::lower(i, op) {
-        return Some(match mode {
-            m if m & (mode::EMULATE | mode::NO_SSE) != 0 => unavailable,
-            m if m & mode::TASK_SWITCHED != 0 => no_device,
-            _ => run,
-        });
-    }
-    if let Some(run) = mmx::lower(i, op) {
-        return Some(match mode {
-            m if m & mode::EMULATE != 0 => unavailable,
-            m if m & mode::TASK_SWITCHED != 0 => no_device,
-            _ => run,
-        });
-    }
-    let run = x87::lower(i, op)?;
-    let off = if i.code() == Code::Wait {
-        mode & mode::TASK_SWITCHED != 0 && mode & mode::MONITOR != 0
-    } else {
-        mode & (mode::TASK_SWITCHED | mode::EMULATE) != 0
-    };
-    Some(if off { no_device } else { run })
-}
-
 /// An instruction this CPU does not have: #UD, and a line in the report.
 fn undefined(core: &mut Core, op: &Op) -> Flow {
     let mut bytes = [0; 16];
@@ -141,14 +116,4 @@ fn undefined(core: &mut Core, op: &Op) -> Flow {
     let rip = core.s.gpr[super::state::BLOCK as usize].wrapping_add(u64::from(op.off));
     missing::record(&mut core.missing, &bytes[..op.len as usize], rip);
     core.raise(6, None)
-}
-
-/// An instruction that is switched off: #UD.
-fn unavailable(core: &mut Core, _: &Op) -> Flow {
-    core.raise(6, None)
-}
-
-/// Floating point that waits for its owner: #NM.
-fn no_device(core: &mut Core, _: &Op) -> Flow {
-    core.raise(7, None)
 }
