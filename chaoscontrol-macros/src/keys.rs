@@ -72,20 +72,21 @@ pub const KEYS: [Key; 26] = [
     key("engine", "", Kind::Planned),
 ];
 
-/// The faults that `faults = [...]` may name.
-pub const FAULTS: [&str; 11] = [
+/// The faults that `faults = [...]` may name and that reach all VMs.
+pub const NETWORK_FAULTS: [&str; 6] = [
     "partition",
     "one-way-partition",
     "latency",
     "jitter",
     "loss",
     "reorder",
-    "kill",
-    "pause",
-    "restart",
-    "skew",
-    "wall-clock-jump",
 ];
+
+/// The faults that it may name and that reach servers only, unless [`CLIENTS`] follows.
+pub const VM_FAULTS: [&str; 5] = ["kill", "pause", "restart", "skew", "wall-clock-jump"];
+
+/// What follows the name of a fault that is meant for clients.
+pub const CLIENTS: &str = " clients";
 
 /// The key of this name.
 pub fn find(name: &str) -> Option<&'static Key> {

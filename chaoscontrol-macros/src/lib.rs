@@ -32,7 +32,7 @@ use syn::parse_macro_input;
 /// | `duration` | time | how long faults are applied, virtual |
 /// | `quiet` | time | the period without faults after that, virtual |
 /// | `seed` | number | the master seed |
-/// | `faults` | `["partition", ..]` | the faults that may be drawn; `[]`: none |
+/// | `faults` | `["partition", "kill", "kill clients", ..]` | the faults that may be drawn; `[]`: none. Those of the network reach all VMs, others servers, or with ` clients` behind the name clients |
 /// | `schedule` | `"file.toml"` or `fn() -> FaultSchedule` | one fixed schedule, no exploration |
 /// | `require` | `["message", ..]` | properties that must be met |
 /// | `memory` | `"128M"` | memory of a VM |

@@ -102,6 +102,17 @@ fn conflicts(checked: &[Checked], errors: &mut Errors) {
         };
         errors.push(Error::new_spanned(&clients.source, what));
     }
+    if let (Some(clients), Some(faults)) = (given("clients"), given("faults"))
+        && clients.value.number == Some(0)
+        && faults
+            .source
+            .to_token_stream()
+            .to_string()
+            .contains(keys::CLIENTS)
+    {
+        let what = "`clients = 0` leaves nobody whom a fault for clients could hit";
+        errors.push(Error::new_spanned(&faults.source, what));
+    }
     if given("schedule").is_some() {
         for exploring in EXPLORING.iter().filter_map(|name| given(name)) {
             let what = format!(

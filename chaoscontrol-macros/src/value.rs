@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, Lit, LitStr, Result};
 
 use crate::Errors;
-use crate::keys::{FAULTS, Key, Kind};
+use crate::keys::{CLIENTS, Key, Kind, NETWORK_FAULTS, VM_FAULTS};
 use crate::number;
 use crate::suggest::hint;
 
@@ -206,18 +206,36 @@ fn faults(key: &Key, value: &Expr) -> Result<Value> {
     let mut errors = Errors::default();
     let names = texts(key, value, &mut errors);
     for name in &names {
-        let text = name.value();
-        if !FAULTS.contains(&text.as_str()) {
-            let what = format!(
-                "there is no fault \"{text}\"{}\nfaults: {}",
-                hint(&text, FAULTS),
-                FAULTS.join(", ")
-            );
+        if let Err(what) = fault(&name.value()) {
             errors.push(Error::new_spanned(name, what));
         }
     }
     let tokens = quote!(::core::option::Option::Some(&[#(#names),*]));
     errors.0.map_or(Ok(Value::new(tokens)), Err)
+}
+
+/// Checks `kill` or `kill clients`.
+fn fault(text: &str) -> std::result::Result<(), String> {
+    let name = text.strip_suffix(CLIENTS).unwrap_or(text);
+    if VM_FAULTS.contains(&name) {
+        return Ok(());
+    }
+    if NETWORK_FAULTS.contains(&name) {
+        return if name == text {
+            Ok(())
+        } else {
+            Err(format!(
+                "\"{name}\" reaches clients anyway: leave `clients` out"
+            ))
+        };
+    }
+    let all = [&NETWORK_FAULTS[..], &VM_FAULTS].concat();
+    Err(format!(
+        "there is no fault \"{name}\"{}\nfaults: {} (from kill on also for clients, \
+         as in \"kill clients\")",
+        hint(name, all.iter().copied()),
+        all.join(", ")
+    ))
 }
 
 fn schedule(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {

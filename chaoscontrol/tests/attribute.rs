@@ -87,6 +87,9 @@ async fn asynchronous(_node: Node) -> std::result::Result<(), String> {
     Err("async".into())
 }
 
+#[chaos_test(clients = 1, faults = ["kill", "kill clients"])]
+fn client_faults(_node: Node) {}
+
 #[chaos_test(faults = ["kill", "wall-clock-jump"])]
 #[cfg(any())]
 fn left_out(_node: Node) {}
@@ -94,5 +97,7 @@ fn left_out(_node: Node) {}
 #[test]
 fn async_tests_and_conditions_work() {
     assert_eq!(case("asynchronous").attributes.faults, Some(&[][..]));
+    let faults = case("client_faults").attributes.faults;
+    assert_eq!(faults, Some(&["kill", "kill clients"][..]));
     assert!(TESTS.iter().all(|case| case.function != "left_out"));
 }

@@ -13,4 +13,7 @@ fn only_a_client(_: Node) {}
 #[chaos_test(schedule = "faults.toml", rounds = 10, branches = 2, faults = ["kill"])]
 fn fixed_and_explored(_: Node) {}
 
+#[chaos_test(clients = 0, faults = ["loss", "kill clients"])]
+fn nobody_to_hit(_: Node) {}
+
 fn main() {}

@@ -12,7 +12,7 @@ struct Node;
     duration = "10",
     quiet = 1.5,
     seed = 99999999999999999999,
-    faults = ["partitoin", "kill", "kill", "fire"],
+    faults = ["partitoin", "kill", "kill", "fire", "kil clients", "loss clients"],
     schedule = 7,
     require = "leader elected",
     memory = 128,

@@ -1,6 +1,9 @@
 //! Random schedules: which faults a test allows, whom they may hit, and draws
 //! among them.
 
+use std::ops::Range;
+
+use super::aim::Aim;
 use super::catalogue::{Param, Shape};
 use super::kind::{Fault, FaultKind, Parts, Target};
 use super::schedule::{FaultSchedule, ScheduledFault};
@@ -9,14 +12,12 @@ use super::stream::Stream;
 /// What may be generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generator {
-    /// The kinds a test allows.
-    pub kinds: Vec<FaultKind>,
+    /// The kinds a test allows, and for whom.
+    pub aims: Vec<Aim>,
     /// VMs of the cluster.
     pub vms: usize,
     /// How many of them, the last ones, are clients.
     pub clients: usize,
-    /// Whether faults other than the network's reach clients.
-    pub clients_too: bool,
     /// Virtual ns from setup in which faults are applied.
     pub duration_ns: u64,
     /// The most faults a fresh schedule gets.
@@ -27,10 +28,9 @@ impl Default for Generator {
     /// Every kind, for three servers.
     fn default() -> Self {
         Generator {
-            kinds: FaultKind::all().collect(),
+            aims: Aim::all(),
             vms: 3,
             clients: 0,
-            clients_too: false,
             duration_ns: 10_000_000_000,
             max_faults: 16,
         }
@@ -48,22 +48,22 @@ const UNDOING: [(FaultKind, FaultKind, u64); 5] = [
 ];
 
 impl Generator {
-    /// A swarm mask: a random subset of the kinds, never empty unless `kinds` is. Leaving
+    /// A swarm mask: a random subset of the kinds, never empty unless `aims` is. Leaving
     /// kinds out lets the others show what they would otherwise hide from each other.
     #[must_use]
     pub fn swarm(&self, stream: &mut Stream) -> Generator {
         let odds = 1 + stream.below(4);
-        let mut kinds: Vec<_> = self
-            .kinds
+        let mut aims: Vec<_> = self
+            .aims
             .iter()
             .copied()
             .filter(|_| stream.chance(odds, 4))
             .collect();
-        if kinds.is_empty() {
-            kinds.extend(stream.pick(&self.kinds));
+        if aims.is_empty() {
+            aims.extend(stream.pick(&self.aims));
         }
         Generator {
-            kinds,
+            aims,
             ..self.clone()
         }
     }
@@ -91,13 +91,14 @@ impl Generator {
     /// One random fault at a random time; `None` if no kind fits the cluster.
     pub fn fault(&self, stream: &mut Stream) -> Option<ScheduledFault> {
         let fitting: Vec<_> = self
-            .kinds
+            .aims
             .iter()
             .copied()
-            .filter(|k| !self.targets(*k).is_empty())
+            .filter(|aim| !self.targets(*aim).is_empty())
             .collect();
-        let kind = *stream.pick(&fitting)?;
-        let target = self.target(kind, stream)?;
+        let aim = *stream.pick(&fitting)?;
+        let kind = aim.kind;
+        let target = self.target(aim, stream)?;
         let amount = kind.info().param.map(|p| draw(&p, stream));
         let fault = Parts {
             kind,
@@ -121,29 +122,32 @@ impl Generator {
         let mut parts = fault.parts();
         match parts.kind.info().param {
             Some(p) if stream.chance(1, 2) => parts.amount = Some(draw(&p, stream)),
-            _ => parts.target = self.target(parts.kind, stream)?,
+            _ => {
+                let aim = self.aim_at(parts.kind, &parts.target);
+                let aim = aim.unwrap_or(Aim::of(parts.kind));
+                parts.target = self.target(aim, stream)?;
+            }
         }
         parts.build()
     }
 
-    /// The VMs that a kind may name: as one side of a partition needs another, none for a lone VM.
-    fn targets(&self, kind: FaultKind) -> Vec<usize> {
-        let info = kind.info();
-        let all = info.network || self.clients_too;
-        let count = if all {
-            self.vms
-        } else {
-            self.vms.saturating_sub(self.clients)
-        };
-        match info.shape {
-            Shape::Sides(_) if count < 2 => Vec::new(),
-            _ => (0..count).collect(),
-        }
+    fn targets(&self, aim: Aim) -> Range<usize> {
+        aim.targets(self.vms, self.clients)
     }
 
-    fn target(&self, kind: FaultKind, stream: &mut Stream) -> Option<Target> {
-        let vms = self.targets(kind);
-        Some(match kind.info().shape {
+    /// What allows a fault of this kind and target.
+    fn aim_at(&self, kind: FaultKind, target: &Target) -> Option<Aim> {
+        let fits = |aim: &Aim| match target {
+            Target::Vm(vm) => self.targets(*aim).contains(vm),
+            Target::All | Target::Sides(..) => true,
+        };
+        let mut aims = self.aims.iter().copied();
+        aims.find(|aim| aim.kind == kind && fits(aim))
+    }
+
+    fn target(&self, aim: Aim, stream: &mut Stream) -> Option<Target> {
+        let vms: Vec<usize> = self.targets(aim).collect();
+        Some(match aim.kind.info().shape {
             Shape::All => Target::All,
             Shape::Vm => Target::Vm(*stream.pick(&vms)?),
             Shape::Sides(_) => {
@@ -161,14 +165,13 @@ impl Generator {
     fn undoing(&self, fault: &ScheduledFault, stream: &mut Stream) -> Option<ScheduledFault> {
         let parts = fault.fault.parts();
         let (_, kind, odds) = UNDOING.iter().find(|(done, ..)| *done == parts.kind)?;
-        if !self.kinds.contains(kind) || !stream.chance(*odds, 4) {
+        let target = match kind.info().shape {
+            Shape::All => Target::All,
+            _ => parts.target,
+        };
+        if self.aim_at(*kind, &target).is_none() || !stream.chance(*odds, 4) {
             return None;
         }
-        let target = if kind.info().shape == Shape::All {
-            Target::All
-        } else {
-            parts.target
-        };
         let later = 50_000_000 + stream.below(3_000) * 1_000_000;
         let at_ns = fault.at_ns.saturating_add(later);
         let fault = Parts {
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_hit_by_the_network_only() {
+    fn clients_are_hit_by_the_network_and_by_what_is_meant_for_them() {
         let g = Generator {
             vms: 4,
             clients: 1,
@@ -245,15 +248,30 @@ mod tests {
         };
         assert_eq!(hits(true), (0..4).collect());
         assert_eq!(hits(false), (0..3).collect());
-        let all = Generator {
-            clients_too: true,
+        let aims = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| Aim::by_name(name).unwrap())
+                .collect()
+        };
+        let some = Generator {
+            aims: aims(&["kill", "pause", "pause clients", "restart clients"]),
             ..g.clone()
         };
-        assert!(
-            many(&all)
-                .iter()
-                .any(|f| f.fault == Fault::ProcessKill { target: 3 })
-        );
+        let drawn = many(&some);
+        let hits = |kind| {
+            let hit = drawn.iter().filter(|f| f.fault.kind() == kind);
+            hit.flat_map(|f| f.fault.vms()).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(hits(FaultKind::Kill), (0..3).collect());
+        assert_eq!(hits(FaultKind::Pause), (0..4).collect());
+        assert_eq!(hits(FaultKind::Restart), (3..4).collect());
+        let paused = Fault::ProcessPause {
+            target: 3,
+            duration_ns: None,
+        };
+        let varied = (0..50).filter_map(|i| some.vary(&paused, &mut Stream::new(i, "vary", &[])));
+        assert!(varied.flat_map(|fault| fault.vms()).all(|vm| vm == 3));
     }
 
     #[test]
@@ -267,16 +285,16 @@ mod tests {
             );
         }
         let few = Generator {
-            kinds: vec![FaultKind::Kill, FaultKind::Skew],
+            aims: vec![Aim::of(FaultKind::Kill), Aim::of(FaultKind::Skew)],
             ..g
         };
         assert!(
             many(&few)
                 .iter()
-                .all(|f| few.kinds.contains(&f.fault.kind()))
+                .all(|f| few.aims.contains(&Aim::of(f.fault.kind())))
         );
         let none = Generator {
-            kinds: vec![],
+            aims: vec![],
             ..Generator::default()
         };
         assert!(none.generate(&mut Stream::new(0, "none", &[])).is_empty());
@@ -286,9 +304,9 @@ mod tests {
     fn swarm_masks_leave_kinds_out() {
         let g = Generator::default();
         let sizes: BTreeSet<_> = (0..100)
-            .map(|i| g.swarm(&mut Stream::new(i, "swarm", &[])).kinds.len())
+            .map(|i| g.swarm(&mut Stream::new(i, "swarm", &[])).aims.len())
             .collect();
-        assert!(sizes.contains(&g.kinds.len()) && sizes.len() > 5 && !sizes.contains(&0));
+        assert!(sizes.contains(&g.aims.len()) && sizes.len() > 5 && !sizes.contains(&0));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! That keeps one description of each fault (its name, parameters, words and
 //! ranges) for generation, text files, reports and shrinking alike.
 
+mod aim;
 mod amount;
 mod catalogue;
 mod engine;
@@ -16,6 +17,7 @@ mod schedule;
 mod stream;
 mod text;
 
+pub use aim::{Aim, Whom};
 pub use amount::{format_time, parse_time};
 pub use catalogue::{FaultInfo, Param, Shape, Unit};
 pub use engine::{Cause, FaultEngine, Firing, Phase, Timing};

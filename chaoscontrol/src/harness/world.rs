@@ -13,7 +13,7 @@ use crate::cluster::{self, BootFailure, ClusterConfig};
 use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{UnsupportedHost, supported};
 use crate::explore::simulation::Scenario;
-use crate::fault::{FaultKind, Generator};
+use crate::fault::{Aim, Generator, Whom};
 use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest};
 use crate::image::{Initramfs, InitramfsError};
 use crate::machine::{VmConfig, VmSnapshot};
@@ -164,15 +164,21 @@ fn files(package: &Path, names: &[&str]) -> Vec<(PathBuf, String)> {
 }
 
 fn generator(case: &TestCase, settings: &Settings) -> Result<Generator, WorldError> {
-    let kinds = match case.attributes.faults {
-        None => FaultKind::all().collect(),
+    let aims = match case.attributes.faults {
+        None => Aim::all(),
         Some(names) => {
-            let kinds: Result<_, _> = names.iter().map(|name| FaultKind::by_name(name)).collect();
-            kinds.map_err(WorldError::Fault)?
+            let aims: Result<_, _> = names.iter().map(|name| Aim::by_name(name)).collect();
+            aims.map_err(WorldError::Fault)?
         }
     };
+    if settings.clients == 0
+        && let Some(aim) = aims.iter().find(|aim| aim.whom == Whom::Clients)
+    {
+        let what = format!("`{aim}`, but the test has no clients: set `clients`, or remove it");
+        return Err(WorldError::Fault(what));
+    }
     Ok(Generator {
-        kinds,
+        aims,
         vms: settings.vms as usize,
         clients: settings.clients as usize,
         duration_ns: settings.duration_ns,
