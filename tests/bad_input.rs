@@ -126,6 +126,17 @@ fn a_test_that_ends_badly_fails_with_how_it_ended() {
 }
 
 #[test]
+fn a_setup_that_nobody_completes_can_be_forced() {
+    let case = Case::new("never_sets_up", "forced");
+    let (status, text) = case.run(&[("CHAOS_FORCE_SETUP_COMPLETE", "1s")]);
+    assert_eq!(status, 0, "{text}");
+    case.fails_with(
+        &[("CHAOS_FORCE_SETUP_COMPLETE", "60s")],
+        "CHAOS_FORCE_SETUP_COMPLETE is `60s`, and must be a time up to 59s",
+    );
+}
+
+#[test]
 fn a_guest_that_does_anything_at_all_ends_in_a_result() {
     for test in [
         "sends_random_messages",

@@ -40,6 +40,7 @@ fn scenario(test: &str, seed: u64) -> Arc<Scenario> {
     Arc::new(Scenario {
         boot: booted(),
         cluster,
+        force_setup_ns: 0,
         stall_ns: 0,
         must_finish: false,
         code_map: None,
@@ -151,6 +152,42 @@ fn random_numbers_differ_between_vms_and_incarnations_but_not_between_runs() {
         );
     }
     assert_eq!(run(), (kernel, host));
+}
+
+#[test]
+fn faults_hit_guests_that_never_complete_their_setup_if_it_is_forced() {
+    let forced = Scenario {
+        force_setup_ns: 34_500_000,
+        ..(*scenario("silent", 7)).clone()
+    };
+    let mut simulation = Simulation::new(Arc::new(forced)).unwrap();
+    simulation.record();
+    simulation.set_up();
+    assert_eq!(simulation.start_ns(), Some(34_500_000));
+    simulation.begin(1, "+0 s kill vm 0\n+1 s skew vm 1 by 5 %".parse().unwrap());
+    simulation.run_until(u64::MAX);
+    assert_eq!(simulation.failure(), None);
+    let applied: Vec<String> = simulation
+        .tally()
+        .applied
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        applied[..2],
+        ["+0.000 s  kill vm 0", "+1.000 s  clock skew vm 1 by 5 %"]
+    );
+    assert_eq!(
+        texts(simulation.timeline(), 3, "setup complete"),
+        [" by force"]
+    );
+}
+
+#[test]
+fn a_fault_at_time_0_is_applied_although_setup_ends_within_a_tick() {
+    let mut simulation = ready("ring", 1, "+0 s kill vm 0");
+    simulation.run_until(simulation.now() + MS);
+    assert_eq!(simulation.tally().faults.values().sum::<u64>(), 1);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 pub enum Kind {
     /// A whole number in this range, of the type named.
     Number(u64, u64, &'static str),
-    /// A time; whether it may be zero.
-    Time { zero: bool },
+    /// A time: whether it may be zero, and the longest, as a person writes it.
+    Time { zero: bool, most: &'static str },
     /// A size in bytes.
     Memory,
     /// An instant, in seconds since 1970.
@@ -43,13 +43,13 @@ const fn key(name: &'static str, field: &'static str, kind: Kind) -> Key {
 
 /// All keys, in the order of the documentation.
 #[rustfmt::skip]
-pub const KEYS: [Key; 26] = [
+pub const KEYS: [Key; 27] = [
     key("vms", "vms", Kind::Number(1, 16, "u32")),
     key("clients", "clients", Kind::Number(0, 15, "u32")),
     key("rounds", "rounds", Kind::Number(1, 1_000_000_000, "u32")),
     key("branches", "branches", Kind::Number(1, 4096, "u32")),
-    key("duration", "duration_ns", Kind::Time { zero: false }),
-    key("quiet", "quiet_ns", Kind::Time { zero: true }),
+    key("duration", "duration_ns", Kind::Time { zero: false, most: "24h" }),
+    key("quiet", "quiet_ns", Kind::Time { zero: true, most: "24h" }),
     key("seed", "seed", Kind::Number(0, u64::MAX, "u64")),
     key("faults", "faults", Kind::Faults),
     key("schedule", "schedule", Kind::Schedule),
@@ -60,8 +60,9 @@ pub const KEYS: [Key; 26] = [
     key("epoch", "epoch", Kind::Epoch),
     key("instruction_ns", "instruction_ns", Kind::Number(1, 1000, "u64")),
     key("must_finish", "must_finish", Kind::Bool),
-    key("stall", "stall_ns", Kind::Time { zero: false }),
-    key("wall_limit", "wall_limit_ns", Kind::Time { zero: false }),
+    key("force_setup_complete", "force_setup_ns", Kind::Time { zero: false, most: "59s" }),
+    key("stall", "stall_ns", Kind::Time { zero: false, most: "24h" }),
+    key("wall_limit", "wall_limit_ns", Kind::Time { zero: false, most: "24h" }),
     key("crate", "", Kind::Crate),
     key("mode", "", Kind::Planned),
     key("preset", "", Kind::Planned),

@@ -41,6 +41,7 @@ use syn::parse_macro_input;
 /// | `epoch` | `"2026-01-01"` or seconds | wall time at boot |
 /// | `instruction_ns` | 1..=1000 | virtual nanoseconds of an instruction |
 /// | `must_finish` | `true`, `false` | whether a body that still runs at the end fails |
+/// | `force_setup_complete` | time | when the setup counts as complete, whoever has said so, from the start of the VMs, virtual; for bodies that do not call `setup_complete` |
 /// | `stall` | time | silence of all VMs that fails the test, virtual |
 /// | `wall_limit` | time | ends the exploration, as a failure, in host time |
 /// | `crate` | path | where the `chaoscontrol` crate is, if it was renamed |

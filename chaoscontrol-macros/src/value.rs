@@ -45,7 +45,7 @@ impl Value {
 pub fn check(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
     match key.kind {
         Kind::Number(least, greatest, kind) => number_in(key, value, least, greatest, kind),
-        Kind::Time { zero } => time(key, value, zero),
+        Kind::Time { zero, most } => time(key, value, zero, most),
         Kind::Memory => memory(key, value),
         Kind::Epoch => epoch(key, value),
         Kind::Bool => boolean(key, value),
@@ -94,7 +94,7 @@ fn number_in(key: &Key, value: &Expr, least: u64, greatest: u64, kind: &str) -> 
     Ok(Value::some(number, literal))
 }
 
-fn time(key: &Key, value: &Expr, zero: bool) -> Result<Value> {
+fn time(key: &Key, value: &Expr, zero: bool, most: &str) -> Result<Value> {
     let expected = "a time: a string with a unit (ns, us, ms, s, min, h), as in \"500ms\", or a \
                     number of seconds";
     let ns = match value {
@@ -107,6 +107,9 @@ fn time(key: &Key, value: &Expr, zero: bool) -> Result<Value> {
     match ns {
         None => Err(wrong(key, value, expected)),
         Some(0) if !zero => Err(wrong(key, value, "longer than zero")),
+        Some(ns) if number::time(most).is_some_and(|most| ns > most) => {
+            Err(wrong(key, value, &format!("at most {most:?}")))
+        }
         Some(ns) => Ok(Value::some(ns, proc_macro2::Literal::u64_suffixed(ns))),
     }
 }

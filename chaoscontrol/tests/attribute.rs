@@ -46,6 +46,7 @@ mod nested {
         epoch = "2026-01-01",
         instruction_ns = 5,
         must_finish = true,
+        force_setup_complete = "2s",
         stall = "1min",
         wall_limit = 60,
     )]
@@ -75,6 +76,7 @@ fn keys_and_attributes_arrive() {
     assert_eq!(keys.epoch, Some(1_767_225_600));
     assert_eq!(keys.instruction_ns, Some(5));
     assert_eq!(keys.must_finish, Some(true));
+    assert_eq!(keys.force_setup_ns, Some(2_000_000_000));
     assert_eq!(keys.stall_ns, Some(60_000_000_000));
     assert_eq!(keys.wall_limit_ns, Some(60_000_000_000));
     assert_eq!(case.ignore, Some(Some("slow")));

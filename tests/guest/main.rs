@@ -12,6 +12,7 @@ const PORT: u16 = 7000;
 fn main() {
     agent::enter(&|name| match name {
         "idle" => Some(idle),
+        "silent" => Some(silent),
         "random" => Some(random),
         "draws" => Some(draws),
         "draws-busily" => Some(draws_busily),
@@ -26,6 +27,13 @@ fn main() {
 fn idle(node: Node) -> Result<(), String> {
     node.setup_complete();
     Ok(())
+}
+
+/// Runs, and never tells anyone.
+fn silent(_: Node) -> Result<(), String> {
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Says what the kernel's random generator and the host's streams give it.

@@ -21,12 +21,13 @@ struct Node;
     epoch = "2026-02-30",
     instruction_ns = 0,
     must_finish = "yes",
+    force_setup_complete = "60s",
     stall = 0,
     wall_limit = "1 fortnight",
 )]
 fn test(_: Node) {}
 
-#[chaos_test(vms = 17, memory = "16M")]
+#[chaos_test(vms = 17, memory = "16M", duration = "25h")]
 fn limits(_: Node) {}
 
 fn main() {}

@@ -16,6 +16,8 @@ pub struct Timing {
     pub duration_ns: u64,
     /// After it, without faults.
     pub quiet_ns: u64,
+    /// Cluster time at which the setup counts as complete, whoever is ready.
+    pub force_setup_ns: Option<u64>,
 }
 
 impl Default for Timing {
@@ -23,6 +25,7 @@ impl Default for Timing {
         Timing {
             duration_ns: 10_000_000_000,
             quiet_ns: 5_000_000_000,
+            force_setup_ns: None,
         }
     }
 }
@@ -120,6 +123,20 @@ impl FaultEngine {
         begins
     }
 
+    /// Cluster time has come to `now`: begins if the time to begin by force has come. True if
+    /// that was so.
+    pub fn reach(&mut self, now: u64) -> bool {
+        self.forced_ns()
+            .filter(|at| *at <= now)
+            .is_some_and(|at| self.force_setup_complete(at))
+    }
+
+    /// When the setup is to be complete by force, if it is still to be.
+    fn forced_ns(&self) -> Option<u64> {
+        let at = self.timing.force_setup_ns?;
+        self.start_ns.is_none().then_some(at)
+    }
+
     /// The servers that have not completed their setup.
     pub fn missing_setup(&self) -> Vec<usize> {
         (0..self.servers)
@@ -171,13 +188,16 @@ impl FaultEngine {
         }
     }
 
-    /// Cluster time of the next firing, if any is to come. It may lie in the past when
+    /// Cluster time of the next firing, or of a begin by force, if any is to come. It may lie in the past when
     /// setup was completed within a tick; it then fires at once.
     pub fn next_ns(&self) -> Option<u64> {
         let resume = self.standing.paused.values().flatten().min().copied();
         let own = if self.healed { None } else { self.quiet_ns() };
         let scheduled = self.scheduled().map(|(at, _)| at);
-        [resume, own, scheduled].into_iter().flatten().min()
+        [resume, own, scheduled, self.forced_ns()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next fault of the schedule that will fire before all is healed.
@@ -192,6 +212,7 @@ impl FaultEngine {
 
     /// Whatever is due at or before cluster time `now`, in the order in which it is to be applied.
     pub fn fire(&mut self, now: u64) -> Vec<Firing> {
+        self.reach(now);
         let mut firings = Vec::new();
         while let Some(at_ns) = self.next_ns().filter(|at| *at <= now) {
             let resumed = self
@@ -363,6 +384,24 @@ mod tests {
             (e.phase(15 * SEC), e.phase(16 * SEC), e.phase(21 * SEC)),
             (Phase::Faults, Phase::Quiet, Phase::Over)
         );
+    }
+
+    #[test]
+    fn a_begin_by_force_waits_for_nobody_and_comes_once() {
+        let timing = Timing {
+            force_setup_ns: Some(3 * SEC),
+            ..Timing::default()
+        };
+        let mut forced = FaultEngine::new("+0 s kill vm 1".parse().unwrap(), timing, 2);
+        let mut earlier = forced.clone();
+        assert_eq!(forced.next_ns(), Some(3 * SEC));
+        assert_eq!(forced.fire(3 * SEC - 1), []);
+        assert!(!forced.reach(3 * SEC - 1) && forced.reach(3 * SEC) && !forced.reach(3 * SEC));
+        assert_eq!(fired(&forced.fire(4 * SEC)), ["3000 kill vm 1 Schedule"]);
+        earlier.setup_complete(0, SEC);
+        earlier.setup_complete(1, 2 * SEC);
+        assert!(!earlier.reach(9 * SEC));
+        assert_eq!(fired(&earlier.fire(9 * SEC)), ["2000 kill vm 1 Schedule"]);
     }
 
     #[test]

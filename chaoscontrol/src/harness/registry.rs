@@ -136,6 +136,8 @@ pub struct Attributes {
     pub instruction_ns: Option<u64>,
     /// Whether a body that still runs at the end fails the test.
     pub must_finish: Option<bool>,
+    /// When the setup counts as complete, whoever has said so.
+    pub force_setup_ns: Option<u64>,
     /// Silence that fails the test.
     pub stall_ns: Option<u64>,
     /// Host time after which exploration ends as a failure, in host nanoseconds.
@@ -161,6 +163,7 @@ impl Attributes {
         epoch: None,
         instruction_ns: None,
         must_finish: None,
+        force_setup_ns: None,
         stall_ns: None,
         wall_limit_ns: None,
     };

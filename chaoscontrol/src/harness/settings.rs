@@ -74,6 +74,9 @@ pub struct Settings {
     pub instruction_ns: u64,
     /// Whether a body that still runs at the end fails the test.
     pub must_finish: bool,
+    /// Cluster time in ns at which the setup counts as complete, whoever has said so; 0 is
+    /// never.
+    pub force_setup_ns: u64,
     /// Virtual ns of silence that fail the test; 0 is never.
     pub stall_ns: u64,
     /// Host ns after which exploration ends as a failure; 0 is never.
@@ -126,7 +129,7 @@ macro_rules! key {
     };
 }
 
-static KEYS: [Key; 13] = [
+static KEYS: [Key; 14] = [
     key!("vms", Number, 1, 16, 3, "a number from 1 to 16", vms, |a| a
         .vms
         .map(u64::from)),
@@ -221,6 +224,16 @@ static KEYS: [Key; 13] = [
         |a| a.instruction_ns
     ),
     key!(
+        "force_setup_complete",
+        Time,
+        0,
+        59 * SECOND,
+        0,
+        "a time up to 59s, such as 2s",
+        force_setup_ns,
+        |a| a.force_setup_ns
+    ),
+    key!(
         "stall",
         Time,
         0,
@@ -294,6 +307,7 @@ impl Settings {
             epoch: 0,
             instruction_ns: 0,
             must_finish: attributes.must_finish.unwrap_or(false),
+            force_setup_ns: 0,
             stall_ns: 0,
             wall_limit_ns: 0,
             workers: 0,

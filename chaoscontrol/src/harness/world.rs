@@ -135,6 +135,7 @@ impl World {
                 ..ClusterConfig::default()
             },
             code_map: Some(Arc::clone(&booted.code_map)),
+            force_setup_ns: settings.force_setup_ns,
             stall_ns: settings.stall_ns,
             must_finish: settings.must_finish,
         };

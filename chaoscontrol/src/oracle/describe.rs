@@ -130,7 +130,7 @@ impl Failure {
                 format!("no VM made progress for {}{when}", seconds(*stall_ns))
             }
             K::SetupIncomplete { vms, limit_ns } => format!(
-                "setup was not completed within {}: {} never called setup_complete",
+                "setup was not completed within {}: {} never called setup_complete; where a body cannot, set force_setup_complete",
                 seconds(*limit_ns),
                 list(vms)
             ),
@@ -206,7 +206,7 @@ mod tests {
         );
         assert_eq!(
             f.describe(None),
-            "setup was not completed within 60 s: vms 1, 2 never called setup_complete"
+            "setup was not completed within 60 s: vms 1, 2 never called setup_complete; where a body cannot, set force_setup_complete"
         );
     }
 }

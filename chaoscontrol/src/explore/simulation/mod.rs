@@ -33,6 +33,9 @@ pub struct Scenario {
     pub boot: VmSnapshot,
     /// The cluster.
     pub cluster: ClusterConfig,
+    /// Cluster time in ns at which the setup counts as complete, whoever has said so; 0 is
+    /// never.
+    pub force_setup_ns: u64,
     /// Virtual ns without any sign of life that fail a branch; 0 is never.
     pub stall_ns: u64,
     /// Whether a body that still runs at the end fails its branch.
@@ -46,6 +49,7 @@ impl Scenario {
         Timing {
             duration_ns: self.cluster.duration_ns,
             quiet_ns: self.cluster.quiet_ns,
+            force_setup_ns: (self.force_setup_ns != 0).then_some(self.force_setup_ns),
         }
     }
 
@@ -219,7 +223,9 @@ impl Simulation {
         self.edges();
         self.edges.fill(0);
         self.reseed(seed);
-        self.reschedule(schedule);
+        // The tick in which the setup was completed is over; what is due in it fires now.
+        let start_ns = self.start_ns().unwrap_or(self.now());
+        self.engine.reschedule(schedule, start_ns);
     }
 
     /// From now on the random streams of network and machines are those of `seed`.
@@ -298,6 +304,13 @@ impl Simulation {
         let events = self.cluster.run_until(tick.min(next).min(time));
         for event in &events {
             self.event(event);
+        }
+        if self.engine.reach(self.now()) {
+            let at = Moment {
+                time_ns: self.now(),
+                vm: self.scenario.cluster.vms,
+            };
+            self.note(at, EntryKind::Event, || "setup complete by force".into());
         }
         self.count_instructions();
         self.judge();

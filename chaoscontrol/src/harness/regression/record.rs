@@ -56,6 +56,8 @@ pub struct Decisive {
     pub instruction_ns: u64,
     /// Whether a body that still runs at the end fails.
     pub must_finish: bool,
+    /// Cluster time in ns at which the setup counts as complete; 0 is never.
+    pub force_setup_ns: u64,
     /// Virtual ns of silence that fail; 0 is never.
     pub stall_ns: u64,
 }
@@ -73,6 +75,7 @@ impl Decisive {
             epoch: settings.epoch,
             instruction_ns: settings.instruction_ns,
             must_finish: settings.must_finish,
+            force_setup_ns: settings.force_setup_ns,
             stall_ns: settings.stall_ns,
         }
     }
@@ -89,6 +92,7 @@ impl Decisive {
             epoch: self.epoch,
             instruction_ns: self.instruction_ns,
             must_finish: self.must_finish,
+            force_setup_ns: self.force_setup_ns,
             stall_ns: self.stall_ns,
             ..settings.clone()
         }

@@ -12,6 +12,9 @@ use crate::oracle::FailureId;
 /// The version of the form.
 const VERSION: i64 = 1;
 
+/// The one key that may be absent: most tests force nothing.
+const FORCE: &str = "force_setup_complete";
+
 const HEADER: &str = "\
 # Failures that chaoscontrol found. Check this file in: they are tried first, newest first.
 # Delete an entry whose bug is of no more interest.
@@ -96,6 +99,7 @@ fn entry(failure: &Recorded) -> String {
         epoch,
         instruction_ns,
         must_finish,
+        force_setup_ns,
         stall_ns,
     } = failure.settings;
     let time = |ns: u64| quoted(&Unit::Time.show(i64::try_from(ns).unwrap_or(i64::MAX)));
@@ -130,6 +134,7 @@ fn entry(failure: &Recorded) -> String {
         ("epoch", epoch.to_string()),
         ("instruction_ns", instruction_ns.to_string()),
         ("must_finish", must_finish.to_string()),
+        (FORCE, time(force_setup_ns)),
         ("stall", time(stall_ns)),
         ("engine", quoted(ENGINE)),
         ("kernel", quoted(&failure.kernel)),
@@ -139,7 +144,10 @@ fn entry(failure: &Recorded) -> String {
     ];
     let mut text = String::from("\n[[failure]]\n");
     for (key, value) in lines {
-        let _ = writeln!(text, "{key} = {value}");
+        let absent = key == FORCE && force_setup_ns == 0;
+        if !absent {
+            let _ = writeln!(text, "{key} = {value}");
+        }
     }
     text
 }
@@ -212,6 +220,10 @@ impl Entry<'_> {
                     .value("must_finish")?
                     .as_bool()
                     .ok_or(("must_finish", "is neither true nor false".into()))?,
+                force_setup_ns: match self.0.contains_key(FORCE) {
+                    true => self.time(FORCE)?,
+                    false => 0,
+                },
                 stall_ns: self.time("stall")?,
             },
             kernel: self.text("kernel")?.to_owned(),
@@ -318,6 +330,7 @@ pub(super) mod tests {
                 epoch: 1_735_689_600,
                 instruction_ns: 10,
                 must_finish: true,
+                force_setup_ns: 2_000_000_000,
                 stall_ns: 30_000_000_001,
             },
             kernel: "00ff".into(),
@@ -331,6 +344,7 @@ pub(super) mod tests {
     fn what_is_written_is_read_again() {
         let mut second = example();
         second.recipe = Recipe::default();
+        second.settings.force_setup_ns = 0;
         let failures = vec![example(), second];
         let text = write(&failures);
         assert_eq!(
