@@ -236,14 +236,44 @@ fn a_damaged_record_is_left_alone_and_a_strange_one_is_replayed_by_time() {
         &good.replace("version = 1\n", "version = 9\n"),
         "has version 9, and this chaoscontrol reads version 1",
     );
+    // A bit of the third recorded instant, and the final state.
+    let mut lines: Vec<String> = good.lines().map(str::to_owned).collect();
+    let trail = lines
+        .iter()
+        .position(|line| line.starts_with("trail = "))
+        .unwrap();
+    let cut = lines[trail + 3].rfind(" .").unwrap() - 1;
+    let (head, tail) = lines[trail + 3].split_at(cut);
+    let digit = if tail.starts_with('0') { '1' } else { '0' };
+    lines[trail + 3] = format!("{head}{digit}{}", &tail[1..]);
+    let last = lines.len() - 1;
+    lines[last] = "state = \"0x0000000000000001\"".to_owned();
+    let said = with(&(lines.join("\n") + "\n"), "diverged: it ended in state");
+    for wanted in [
+        "recorded was 0000000000000001",
+        "by time after setup, the runs differ at +0.",
+        ": vm 0 in memory; they were the same at +0.",
+        "run twice more, the runs are the same at each tick compared",
+    ] {
+        assert!(said.contains(wanted), "no {wanted:?} in\n{said}");
+    }
     let other = |line: &str| match line.starts_with("executable = ") {
         true => "executable = \"00\"".to_owned(),
         false => line.to_owned(),
     };
-    let strange: Vec<String> = good.lines().map(other).collect();
-    with(
+    let strange: Vec<String> = lines.iter().map(|line| other(line)).collect();
+    let said = with(
         &(strange.join("\n") + "\n"),
         "recorded with another executable: replayed by virtual time",
+    );
+    let wanted = "the recorded 0000000000000001 belongs to the other executable";
+    assert!(
+        said.contains(wanted) && !said.contains("diverged"),
+        "{said}"
+    );
+    with(
+        &good.replace("message = \"", "message = \"another "),
+        "another failure was recorded: ",
     );
 }
 

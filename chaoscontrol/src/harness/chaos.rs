@@ -6,10 +6,11 @@ use std::fs;
 
 use libtest_mimic::Failed;
 
+use super::compared::{self, compared};
 use super::entry::Package;
 use super::registry::{Schedule, TestCase};
 use super::regression::{Recorded, Store};
-use super::rerun::{Rerun, rerun};
+use super::rerun::{Rerun, rerun, spread};
 use super::search::{Searched, search};
 use super::signals;
 use super::summary::Summary;
@@ -77,12 +78,14 @@ fn replay(case: &TestCase, package: Package, store: &Store, id: &str) -> Result<
             "{} {:?}, recorded as {id}, did not fail when it was run again\n  {}",
             recorded.bug.kind,
             recorded.bug.message,
-            compared(&world, &recorded, &branch).join("\n  ")
+            compared(&world, &recorded, &branch)
+                .map_err(failed)?
+                .join("\n  ")
         )));
     };
     let found = Found {
         failure,
-        notes: compared(&world, &recorded, &branch),
+        notes: compared(&world, &recorded, &branch).map_err(failed)?,
         remarks: Vec::new(),
         recipe: recorded.recipe,
         rerun: Some(branch),
@@ -99,28 +102,9 @@ fn again(
     let settings = world::settings(case, package).map_err(failed)?;
     let settings = recorded.settings.applied_to(&settings);
     let world = World::new(case, package, settings, &say).map_err(failed)?;
-    let branch = rerun(&world.scenario, &recorded.recipe).map_err(failed)?;
+    let stops = compared::stops(recorded);
+    let branch = rerun(&world.scenario, &recorded.recipe, &stops).map_err(failed)?;
     Ok((world, branch))
-}
-
-/// How a run compares with its record, in words.
-fn compared(world: &World, recorded: &Recorded, branch: &Rerun) -> Vec<String> {
-    let mut notes = vec![recorded.found.clone()];
-    if let Some(changed) = recorded.changed(&world.booted) {
-        notes.push(format!(
-            "recorded with another {changed}: replayed by virtual time"
-        ));
-    }
-    let state = branch.state_hash;
-    notes.push(if state == recorded.state {
-        format!("replayed exactly: it ended in the recorded state {state:016x}")
-    } else {
-        format!(
-            "diverged: it ended in state {state:016x}, recorded was {:016x}",
-            recorded.state
-        )
-    });
-    notes
 }
 
 /// The one branch of a test with a schedule of its own.
@@ -135,7 +119,8 @@ fn fixed(teller: &Teller<'_>, schedule: Schedule) -> Result<(), Failed> {
         schedule,
         ..Recipe::default()
     };
-    let branch = rerun(&teller.world.scenario, &recipe).map_err(failed)?;
+    let stops = spread(settings.duration_ns.saturating_add(settings.quiet_ns));
+    let branch = rerun(&teller.world.scenario, &recipe, &stops).map_err(failed)?;
     let found = branch.failure.clone().map(|failure| Found {
         failure,
         notes: vec!["found with the test's own schedule".into()],
@@ -230,7 +215,7 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
         };
         let found = Found {
             failure,
-            notes: compared(&world, old, &branch),
+            notes: compared(&world, old, &branch).map_err(failed)?,
             remarks: Vec::new(),
             recipe: old.recipe.clone(),
             rerun: Some(branch),
@@ -289,7 +274,11 @@ fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Fa
             );
         }
         found.remarks.push(remark);
-        let branch = rerun(&teller.world.scenario, &found.recipe).map_err(failed)?;
+        let bug = &shrunk.bug;
+        let end_ns = bug.failure.at.map_or(0, |at| at.time_ns);
+        let stops = spread(end_ns.saturating_sub(bug.start_ns.unwrap_or(0)));
+        let scenario = &teller.world.scenario;
+        let branch = rerun(scenario, &found.recipe, &stops).map_err(failed)?;
         if branch.state_hash != shrunk.bug.state_hash {
             found.remarks.push(format!(
                 "its last run ended in state {:016x}, the run before in {:016x}: please report this to chaoscontrol",

@@ -1,6 +1,7 @@
 //! The test harness: registry, configuration, progress, report, regression files.
 
 mod chaos;
+mod compared;
 pub mod cores;
 pub mod entry;
 mod progress;

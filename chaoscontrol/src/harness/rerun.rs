@@ -3,10 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, TICK_NS};
 use crate::explore::Recipe;
 use crate::explore::simulation::{Entry, Scenario, Simulation};
 use crate::oracle::Failure;
+use crate::replay::{HashRecord, TickRecord};
+
+/// Instants that a regression file keeps of a branch.
+const KEPT: u64 = 16;
 
 /// A branch that was run.
 #[derive(Clone, Debug)]
@@ -19,26 +23,65 @@ pub struct Rerun {
     pub start_ns: Option<u64>,
     /// Hash of the state it ended in.
     pub state_hash: u64,
+    /// State hashes, by ns after setup: where setup was complete, at the stops asked for, at
+    /// the end.
+    pub trail: HashRecord,
     /// Instructions that guests tried to execute and the CPU does not have, a phrase each.
     pub missing: Vec<String>,
 }
 
-/// Runs `recipe` in `scenario`, from the boot snapshot on.
+/// Runs `recipe` in `scenario`, from the boot snapshot on, recording hashes at `stops` (ns after
+/// setup, in order).
 ///
 /// # Errors
 /// A host without memory.
-pub fn rerun(scenario: &Arc<Scenario>, recipe: &Recipe) -> Result<Rerun, ClusterError> {
+pub fn rerun(
+    scenario: &Arc<Scenario>,
+    recipe: &Recipe,
+    stops: &[u64],
+) -> Result<Rerun, ClusterError> {
+    disturbed(scenario, recipe, stops, |_, _| ())
+}
+
+/// The same with something done to it at the stops, after they are recorded.
+fn disturbed(
+    scenario: &Arc<Scenario>,
+    recipe: &Recipe,
+    stops: &[u64],
+    mut disturb: impl FnMut(&mut Simulation, u64),
+) -> Result<Rerun, ClusterError> {
     let mut simulation = Simulation::new(Arc::clone(scenario))?;
     simulation.record();
     simulation.set_up();
-    simulation.follow(recipe, &[], |_, _| ());
+    let start_ns = simulation.start_ns().unwrap_or(0);
+    let mut trail = HashRecord::default();
+    let mut push = |simulation: &mut Simulation| {
+        let tick = TickRecord::of(simulation.cluster());
+        trail.push(TickRecord {
+            time_ns: tick.time_ns.saturating_sub(start_ns),
+            ..tick
+        });
+    };
+    push(&mut simulation);
+    simulation.follow(recipe, stops, |simulation, at_ns| {
+        push(simulation);
+        disturb(simulation, at_ns);
+    });
+    push(&mut simulation);
     Ok(Rerun {
         failure: simulation.failure().cloned(),
         timeline: simulation.timeline().to_vec(),
         start_ns: simulation.start_ns(),
         missing: missing(&mut simulation, scenario.cluster.vms),
         state_hash: simulation.state_hash(),
+        trail,
     })
+}
+
+/// Instants, evenly spread over `span_ns` after setup, for a record that is to be kept.
+pub fn spread(span_ns: u64) -> Vec<u64> {
+    let step = span_ns.div_ceil(KEPT).next_multiple_of(TICK_NS);
+    (1..KEPT).map(|i| i.saturating_mul(step)).collect()
 }
 
 fn missing(simulation: &mut Simulation, vms: usize) -> Vec<String> {
@@ -56,4 +99,56 @@ fn missing(simulation: &mut Simulation, vms: usize) -> Vec<String> {
         }
     }
     phrases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ClusterConfig;
+    use crate::machine::testing::beacon_guest;
+    use crate::machine::{DeterministicVm, VmConfig};
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_flipped_bit_is_named_with_its_time_and_its_vm() {
+        let vm = VmConfig {
+            memory_size: 4 << 20,
+            kernel: beacon_guest().into(),
+            ..VmConfig::default()
+        };
+        let scenario = Arc::new(Scenario {
+            boot: DeterministicVm::new(vm).unwrap().snapshot(),
+            cluster: ClusterConfig {
+                duration_ns: 100 * MS,
+                quiet_ns: 60 * MS,
+                ..ClusterConfig::default()
+            },
+            force_setup_ns: 0,
+            stall_ns: 0,
+            must_finish: false,
+            code_map: None,
+        });
+        let recipe = Recipe::default();
+        let stops = spread(160 * MS);
+        assert_eq!((stops.len(), stops[0], stops[14]), (15, 10 * MS, 150 * MS));
+        let recorded = rerun(&scenario, &recipe, &stops).unwrap();
+        assert_eq!(recorded.trail.ticks.len(), 17);
+        let known: Vec<u64> = recorded.trail.ticks.iter().map(|t| t.time_ns).collect();
+        let again = rerun(&scenario, &recipe, &known).unwrap();
+        assert_eq!(again.trail, recorded.trail);
+        let flip = |simulation: &mut Simulation, at_ns| {
+            if at_ns == 40 * MS {
+                let vm = simulation.cluster().vm_mut(1);
+                vm.flip_bit(0x30_0000, 3).unwrap();
+            }
+        };
+        let flipped = disturbed(&scenario, &recipe, &known, flip).unwrap();
+        assert_ne!(flipped.state_hash, recorded.state_hash);
+        let (short, kept) = (flipped.trail.short(), recorded.trail.short());
+        assert_eq!(
+            kept.compare(&short).unwrap().to_string(),
+            "the runs differ at +0.050 s: vm 1 in memory; they were the same at +0.040 s"
+        );
+    }
 }

@@ -90,7 +90,7 @@ impl Teller<'_> {
                 found.recipe.clone(),
                 &self.world.settings,
                 &self.world.booted,
-                branch.state_hash,
+                branch,
             )
         });
         let saved = recorded.as_ref().map(|recorded| self.store.save(recorded));

@@ -50,7 +50,7 @@ pub enum Subject {
 pub struct Divergence {
     /// The last instant at which both were the same; `None` if they never were.
     pub same_ns: Option<u64>,
-    /// The instant at which they differ, in cluster ns.
+    /// The instant at which they differ, in ns.
     pub time_ns: u64,
     /// What differs.
     pub subject: Subject,
@@ -127,11 +127,7 @@ impl fmt::Display for Part {
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the runs differ at {} of cluster time: ",
-            format_time(self.time_ns)
-        )?;
+        write!(f, "the runs differ at {}: ", format_time(self.time_ns))?;
         match &self.subject {
             Subject::Vm(vm, parts) => {
                 let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
@@ -198,7 +194,7 @@ mod tests {
         };
         assert_eq!(
             changed(flip),
-            "the runs differ at +0.005 s of cluster time: vm 1 in memory; they were the same at +0.004 s"
+            "the runs differ at +0.005 s: vm 1 in memory; they were the same at +0.004 s"
         );
         let both = |r: &mut HashRecord| {
             r.ticks[0].vms[0].as_mut().unwrap().cpu ^= 1;
@@ -207,14 +203,11 @@ mod tests {
         };
         assert_eq!(
             changed(both),
-            "the runs differ at +0.001 s of cluster time: vm 0 in cpu, devices (vms 1 differ, too); they were never the same"
+            "the runs differ at +0.001 s: vm 0 in cpu, devices (vms 1 differ, too); they were never the same"
         );
         assert!(changed(|r| r.ticks[2].fabric = 0).contains("the network, while all VMs agree"));
         assert!(changed(|r| r.ticks[2].vms[1] = None).contains("vm 1 has power in one run only"));
-        assert!(
-            changed(|r| r.ticks.truncate(7))
-                .contains("+0.008 s of cluster time: one run had ended")
-        );
+        assert!(changed(|r| r.ticks.truncate(7)).contains("+0.008 s: one run had ended"));
         assert!(changed(|r| r.ticks[3].time_ns += 5).contains("only one run was recorded then"));
         assert!(changed(|r| r.ticks[3].vms.truncate(1)).contains("the number of VMs"));
     }

@@ -10,4 +10,4 @@ mod text;
 
 pub use compare::{Divergence, Part, Subject};
 pub use record::{HashRecord, TickRecord, VmHashes};
-pub use text::RecordError;
+pub use text::{NoTick, RecordError};

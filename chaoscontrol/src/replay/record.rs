@@ -16,7 +16,7 @@ pub struct VmHashes {
 /// State hashes of a cluster at one instant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TickRecord {
-    /// Cluster time in ns.
+    /// When, in ns: of cluster time, or of whatever the record counts from.
     pub time_ns: u64,
     /// Each VM; `None` for one without power.
     pub vms: Vec<Option<VmHashes>>,
@@ -42,6 +42,22 @@ impl TickRecord {
             fabric: cluster.network_hash(),
         }
     }
+
+    /// With the low 32 bits of each hash: enough to tell runs apart in half of the space.
+    #[must_use]
+    pub fn short(&self) -> TickRecord {
+        let low = |hash: u64| u64::from(hash as u32);
+        let vm = |vm: VmHashes| VmHashes {
+            cpu: low(vm.cpu),
+            devices: low(vm.devices),
+            memory: low(vm.memory),
+        };
+        TickRecord {
+            time_ns: self.time_ns,
+            vms: self.vms.iter().map(|hashes| hashes.map(vm)).collect(),
+            fabric: low(self.fabric),
+        }
+    }
 }
 
 /// State hashes of a run, in order of time.
@@ -52,6 +68,14 @@ pub struct HashRecord {
 }
 
 impl HashRecord {
+    /// The record with [`TickRecord::short`] hashes.
+    #[must_use]
+    pub fn short(&self) -> HashRecord {
+        HashRecord {
+            ticks: self.ticks.iter().map(TickRecord::short).collect(),
+        }
+    }
+
     /// Adds an instant. Instants that do not lie after the last are left out, so that a cut
     /// in mid-tick does not show.
     pub fn push(&mut self, tick: TickRecord) {

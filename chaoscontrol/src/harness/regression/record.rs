@@ -5,9 +5,11 @@ use std::fmt::Write;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::explore::{Recipe, Reseed};
+use crate::harness::rerun::Rerun;
 use crate::harness::settings::Settings;
 use crate::harness::world::Booted;
 use crate::oracle::FailureId;
+use crate::replay::HashRecord;
 
 /// A failure as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,9 @@ pub struct Recorded {
     pub executable: String,
     /// The version of chaoscontrol.
     pub version: String,
+    /// State hashes on the way, by ns after setup, their low 32 bits. Empty if they are not
+    /// known.
+    pub trail: HashRecord,
     /// Hash of the state in which it ended.
     pub state: u64,
 }
@@ -107,7 +112,7 @@ impl Recorded {
         recipe: Recipe,
         settings: &Settings,
         booted: &Booted,
-        state: u64,
+        branch: &Rerun,
     ) -> Recorded {
         let mut recorded = Recorded {
             id: String::new(),
@@ -118,7 +123,8 @@ impl Recorded {
             kernel: format!("{:032x}", booted.kernel.hash),
             executable: format!("{:032x}", booted.initramfs.hash),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            state,
+            trail: branch.trail.short(),
+            state: branch.state_hash,
         };
         recorded.id = recorded.name();
         recorded

@@ -8,12 +8,15 @@ use super::record::{Decisive, ENGINE, Recorded};
 use crate::explore::{Recipe, Reseed};
 use crate::fault::{FaultSchedule, ScheduledFault, Unit, format_time, parse_time};
 use crate::oracle::FailureId;
+use crate::replay::{HashRecord, NoTick, TickRecord};
 
 /// The version of the form.
 const VERSION: i64 = 1;
 
-/// The one key that may be absent: most tests force nothing.
+/// A key that may be absent: most tests force nothing.
 const FORCE: &str = "force_setup_complete";
+/// Another: whoever finds it too long may remove it, and hears less of a divergence.
+const TRAIL: &str = "trail";
 
 const HEADER: &str = "\
 # Failures that chaoscontrol found. Check this file in: they are tried first, newest first.
@@ -140,11 +143,19 @@ fn entry(failure: &Recorded) -> String {
         ("kernel", quoted(&failure.kernel)),
         ("executable", quoted(&failure.executable)),
         ("chaoscontrol", quoted(&failure.version)),
+        (
+            TRAIL,
+            list(failure.trail.ticks.iter().map(ToString::to_string)),
+        ),
         ("state", quoted(&format!("{:#018x}", failure.state))),
     ];
     let mut text = String::from("\n[[failure]]\n");
     for (key, value) in lines {
-        let absent = key == FORCE && force_setup_ns == 0;
+        let absent = match key {
+            FORCE => force_setup_ns == 0,
+            TRAIL => failure.trail.ticks.is_empty(),
+            _ => false,
+        };
         if !absent {
             let _ = writeln!(text, "{key} = {value}");
         }
@@ -229,6 +240,12 @@ impl Entry<'_> {
             kernel: self.text("kernel")?.to_owned(),
             executable: self.text("executable")?.to_owned(),
             version: self.text("chaoscontrol")?.to_owned(),
+            trail: HashRecord {
+                ticks: match self.0.contains_key(TRAIL) {
+                    true => self.items(TRAIL, tick)?,
+                    false => Vec::new(),
+                },
+            },
             state: self.seed("state")?,
         })
     }
@@ -286,6 +303,10 @@ fn hexadecimal(text: &str) -> Option<u64> {
     u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
+fn tick(text: &str) -> Result<TickRecord, String> {
+    text.parse().map_err(|error: NoTick| error.to_string())
+}
+
 /// Reads `+1.204 s 0x...`.
 fn reseed(text: &str) -> Result<Reseed, String> {
     let (at, seed) = text
@@ -336,6 +357,12 @@ pub(super) mod tests {
             kernel: "00ff".into(),
             executable: "ff00".into(),
             version: "0.1.0".into(),
+            trail: HashRecord {
+                ticks: vec![
+                    tick("0 00000001 00000002:00000003:00000004 off .")
+                        .unwrap_or_else(|e| panic!("{e}")),
+                ],
+            },
             state: 0x1234,
         }
     }
@@ -345,6 +372,7 @@ pub(super) mod tests {
         let mut second = example();
         second.recipe = Recipe::default();
         second.settings.force_setup_ns = 0;
+        second.trail = HashRecord::default();
         let failures = vec![example(), second];
         let text = write(&failures);
         assert_eq!(

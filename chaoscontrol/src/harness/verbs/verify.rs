@@ -69,7 +69,7 @@ pub fn verify(mut arguments: Arguments) -> Result<ExitCode, String> {
             None => first = Some(record),
             Some(first) => {
                 if let Some(divergence) = first.compare(&record) {
-                    println!("run {run} differs from run 1: {divergence}");
+                    println!("run {run} differs from run 1: {divergence} (of cluster time)");
                     same = false;
                 }
             }
