@@ -91,6 +91,10 @@ pub enum Exit {
         /// The value, zero-extended.
         value: u64,
     },
+    /// A repeated string instruction has many iterations behind it and some left. It has
+    /// not retired, nothing is pending, and the next `run` goes on with it: to the guest
+    /// nothing has happened.
+    Repeats,
     /// RDTSC waits for [`Vcpu::complete`] with the counter's value.
     ReadTsc,
     /// A triple fault, or a state this CPU model does not execute: the guest is dead.

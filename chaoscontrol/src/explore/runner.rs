@@ -124,7 +124,8 @@ pub trait RunnerFactory: Sync {
 
 /// Runs many branches and answers in their order.
 pub trait Batch<S> {
-    /// Runs `jobs`; those not begun when `stop` is set are left out (`None`).
+    /// Runs `jobs`; those not begun when `stop` is set are left out (`None`), and those that
+    /// do not end in time afterwards may be.
     ///
     /// # Errors
     /// The first job's, in order, that met trouble of the host.

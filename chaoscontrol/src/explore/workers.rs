@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::runner::{Batch, BranchResult, Job, Runner, RunnerError, RunnerFactory};
 
@@ -14,12 +15,20 @@ type Queue<S> = Mutex<Receiver<(usize, Job<S>)>>;
 /// A job, or `None` for one that was stopped.
 type Answer<S> = (usize, Option<Ran<S>>);
 
-/// A pool of worker threads, each with a runner of its own. Dropping it ends them.
+/// How long branches may still run when somebody has asked to stop. A guest can make its
+/// host busy for as long as it likes, with instructions that take next to no virtual time.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A pool of worker threads, each with a runner of its own. Dropping it ends them, but for
+/// those whose branch does not end in time after a stop: these are left to themselves.
 pub struct Workers<S> {
     jobs: Option<Sender<(usize, Job<S>)>>,
     answers: Receiver<Answer<S>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    grace: Duration,
+    /// Some branch did not end in time.
+    abandoned: bool,
 }
 
 impl<S: Clone + Send + 'static> Workers<S> {
@@ -41,6 +50,8 @@ impl<S: Clone + Send + 'static> Workers<S> {
             answers,
             stop,
             threads: Vec::new(),
+            grace: GRACE,
+            abandoned: false,
         };
         for i in 0..count.max(1) {
             let runner = factory.create()?;
@@ -88,6 +99,10 @@ impl<S: Clone + Send + 'static> Batch<S> for Workers<S> {
         let gone = || RunnerError("the workers are gone".to_owned());
         self.stop
             .store(stop.load(Ordering::Relaxed), Ordering::Relaxed);
+        if self.abandoned {
+            // Late answers would belong to other jobs.
+            return Ok(jobs.iter().map(|_| None).collect());
+        }
         for job in jobs.into_iter().enumerate() {
             self.jobs
                 .as_ref()
@@ -95,12 +110,19 @@ impl<S: Clone + Send + 'static> Batch<S> for Workers<S> {
                 .send(job)
                 .map_err(|_| gone())?;
         }
-        let pause = std::time::Duration::from_millis(20);
+        let pause = Duration::from_millis(20);
         let mut open = count;
+        let mut patience = None;
         while open > 0 {
             // The caller's flag is watched while branches run, so that none begins after it is set.
-            self.stop
-                .store(stop.load(Ordering::Relaxed), Ordering::Relaxed);
+            if stop.load(Ordering::Relaxed) {
+                self.stop.store(true, Ordering::Relaxed);
+                let since = *patience.get_or_insert_with(Instant::now);
+                if since.elapsed() > self.grace {
+                    self.abandoned = true;
+                    break;
+                }
+            }
             match self.answers.recv_timeout(pause) {
                 Ok((index, ran)) => {
                     results[index] = ran;
@@ -125,8 +147,65 @@ impl<S> Drop for Workers<S> {
         self.stop.store(true, Ordering::Relaxed);
         self.jobs = None;
         for thread in self.threads.drain(..) {
+            if self.abandoned && !thread.is_finished() {
+                continue;
+            }
             // A worker catches what its runner throws; there is nothing left to learn from it.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::runner::Recipe;
+
+    /// Branches that end when they may.
+    struct Stuck(Arc<AtomicBool>);
+
+    impl Runner for Stuck {
+        type Snapshot = ();
+
+        fn run(&mut self, _: &Job<()>) -> Result<BranchResult<()>, RunnerError> {
+            while !self.0.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(RunnerError("over".into()))
+        }
+    }
+
+    impl RunnerFactory for Stuck {
+        type Runner = Stuck;
+
+        fn create(&self) -> Result<Stuck, RunnerError> {
+            Ok(Stuck(Arc::clone(&self.0)))
+        }
+    }
+
+    #[test]
+    fn a_branch_that_does_not_end_is_left_to_itself_after_a_stop() {
+        let may_end = Arc::new(AtomicBool::new(false));
+        let mut workers = Workers::new(&Stuck(Arc::clone(&may_end)), 2).unwrap();
+        workers.grace = Duration::from_millis(50);
+        let job = |_| Job {
+            recipe: Recipe::default(),
+            start: None,
+            snapshots: Vec::new(),
+        };
+        let jobs = || (0..3).map(job).collect();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                stop.store(true, Ordering::Relaxed);
+            });
+            let results = workers.run(jobs(), &stop).unwrap();
+            assert_eq!(results.iter().flatten().count(), 0);
+        });
+        // Whoever runs more all the same gets nothing, and no answer of another batch.
+        may_end.store(true, Ordering::Relaxed);
+        let again = workers.run(jobs(), &AtomicBool::new(false)).unwrap();
+        assert_eq!(again.iter().flatten().count(), 0);
     }
 }

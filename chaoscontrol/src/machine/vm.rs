@@ -23,6 +23,10 @@ use std::sync::Arc;
 /// sane guest's, and would keep the host busy without virtual time passing.
 const MAX_PARTS: u32 = 1 << 20;
 
+/// Slices of 2^20 iterations that a single string instruction may have: more than all of
+/// the largest memory has bytes. It takes no virtual time, so nothing else would end it.
+const MAX_SLICES: u32 = 1 << 12;
+
 /// Why a machine is off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Off {
@@ -41,6 +45,9 @@ pub enum Off {
     /// One instruction asked for I/O without end.
     #[error("a single instruction with I/O without end")]
     EndlessIo,
+    /// One string instruction went on and on.
+    #[error("a single string instruction of more than 2^32 iterations")]
+    EndlessString,
 }
 
 /// Why [`DeterministicVm::run`] came back.
@@ -323,8 +330,9 @@ impl DeterministicVm {
                 continue;
             }
             let limit = self.state.clock.instruction_at(next).min(last);
-            let exit = self.cpu.run(limit, window);
+            let exit = self.execute(limit, window);
             match exit {
+                Exit::Repeats => self.state.off = Some(Off::EndlessString),
                 Exit::Halt if until.halt => return Stop::Halt,
                 Exit::Budget | Exit::InterruptWindow | Exit::Halt => {}
                 Exit::Shutdown => self.state.off = Some(self.why_reset(Off::Reset)),
@@ -333,6 +341,21 @@ impl DeterministicVm {
                         return stop;
                     }
                 }
+            }
+        }
+    }
+
+    /// Runs the CPU; [`Exit::Repeats`] is an instruction that has had all its slices.
+    fn execute(&mut self, limit: u64, window: bool) -> Exit {
+        let mut instruction = None;
+        let mut slices = 0;
+        loop {
+            let exit = self.cpu.run(limit, window);
+            let now = Some(self.cpu.retired());
+            slices = if now == instruction { slices + 1 } else { 0 };
+            instruction = now;
+            if exit != Exit::Repeats || slices == MAX_SLICES {
+                return exit;
             }
         }
     }
@@ -395,6 +418,10 @@ impl DeterministicVm {
             match exit {
                 Exit::Shutdown => self.state.off = Some(self.why_reset(Off::Reset)),
                 Exit::Budget | Exit::InterruptWindow | Exit::Halt => {}
+                Exit::Repeats => {
+                    exit = self.cpu.run(target, false);
+                    continue;
+                }
                 _ => {
                     self.state.exits += 1;
                     stop = stop.or(self.answer(exit, until));
@@ -468,7 +495,7 @@ impl DeterministicVm {
                     self.push(time, OutputKind::Frame(frame));
                 }
             }
-            Exit::Budget | Exit::InterruptWindow | Exit::Halt | Exit::Shutdown => {}
+            Exit::Budget | Exit::InterruptWindow | Exit::Halt | Exit::Repeats | Exit::Shutdown => {}
         }
         stop
     }

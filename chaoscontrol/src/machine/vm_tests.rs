@@ -1,5 +1,6 @@
 //! Whole machines with tiny guests: time, cuts, snapshots and forks.
 
+use super::boot::layout::PDPT;
 use super::testing::{RESULTS, busy_guest, timer_guest, tiny_kernel};
 use super::{DeterministicVm, Off, OutputKind, Stop, Until, VmConfig};
 
@@ -127,6 +128,40 @@ fn a_dead_guest_is_off_and_says_why() {
     assert_eq!(panicked.off(), Some(&Off::Panic(text.into())));
     let lines = panicked.take_outputs();
     assert_eq!(lines[0].kind, OutputKind::Serial(text.into()));
+}
+
+/// A guest whose 511 GiB from 1 GiB on are all the same page of 2 MiB, and that runs `code`.
+fn repetitive(code: &[u8]) -> DeterministicVm {
+    let vm = machine(tiny_kernel(code));
+    let table = 0xC000u64;
+    for n in 0..512 {
+        let put = |at: u64, entry: u64| vm.ram.write(at + 8 * n, &entry.to_le_bytes()).unwrap();
+        put(table, RESULTS | 0x83);
+        if n > 0 {
+            put(PDPT, table | 3);
+        }
+    }
+    vm
+}
+
+#[test]
+fn a_string_instruction_without_end_turns_the_machine_off() {
+    let stosb = |count: u64| {
+        // mov edi, 0x4000_0000; mov rcx, count; rep stosb; hlt
+        let mut code = vec![0xBF, 0, 0, 0, 0x40, 0x48, 0xB9];
+        code.extend(count.to_le_bytes());
+        code.extend([0xF3, 0xAA, 0xF4]);
+        repetitive(&code)
+    };
+    let mut endless = stosb(1 << 38);
+    assert_eq!(endless.run_until(MS), Stop::Off);
+    assert_eq!(endless.off(), Some(&Off::EndlessString));
+    assert_eq!(endless.retired(), 2);
+    // As long as the largest memory: slow, and what it asked for.
+    let mut long = stosb(3 << 30);
+    assert_eq!(long.run_until(MS), Stop::Off);
+    assert_eq!(long.off(), Some(&Off::Halted));
+    assert_eq!(long.retired(), 4);
 }
 
 #[test]

@@ -8,6 +8,9 @@ use super::tlb::Tlb;
 use crate::cpu::ram::CODE;
 use crate::cpu::{CpuConfig, Exit, Ram};
 
+/// A string instruction comes back to the caller whenever a multiple of this is left.
+const SLICE: u64 = 1 << 20;
+
 /// Why an op did not retire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trap {
@@ -24,6 +27,8 @@ pub enum Trap {
     /// One iteration of a string instruction is done and the others are to follow as
     /// if the instruction began anew; see [`Core::iterated`].
     Again,
+    /// As [`Trap::Again`], after so many iterations that the caller is to have a look.
+    Slice,
     /// The op wants this from the caller before it can retire.
     Exit(Exit),
 }
@@ -104,16 +109,25 @@ impl Core {
         Some(value)
     }
 
-    /// To be called by a repeated string instruction after each iteration that leaves
-    /// more to do, when its registers say what is left. On `true` the handler returns
+    /// To be called by a repeated string instruction after iterations that leave `left`
+    /// to do, when its registers say so too. On `true` the handler returns
     /// [`Flow::Trap`]; the run loop carries out what the iteration wrote to devices and
     /// goes on with the instruction.
     #[inline(always)]
-    pub fn iterated(&mut self) -> bool {
-        if self.alone {
+    pub fn iterated(&mut self, left: u64) -> bool {
+        let slice = left.is_multiple_of(SLICE);
+        if slice {
+            self.trap = Trap::Slice;
+        } else if self.alone {
             self.trap = Trap::Again;
         }
-        self.alone
+        slice || self.alone
+    }
+
+    /// How many of the `left` iterations of a string instruction belong to its present slice.
+    #[inline(always)]
+    pub fn slice(left: u64) -> u64 {
+        (left.wrapping_sub(1) & (SLICE - 1)) + 1
     }
 
     /// Applies the `ea` bits to an effective address.

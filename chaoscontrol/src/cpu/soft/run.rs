@@ -231,6 +231,7 @@ impl SoftCpu {
                 Step::Done
             }
             Trap::Alone | Trap::Again => core.step(op),
+            Trap::Slice => Step::Exit(Exit::Repeats),
             Trap::Exit(exit) => Step::Exit(exit),
         }
     }
@@ -469,11 +470,15 @@ impl Core {
                     self.s.shadow = shadow;
                     return Step::Exit(exit);
                 }
-                Trap::Again => {
+                Trap::Again | Trap::Slice => {
+                    let slice = self.trap == Trap::Slice;
                     self.s.pending.answers.clear();
                     self.s.pending.again = true;
                     self.s.shadow = shadow;
-                    return self.written(stepping);
+                    return match self.written(stepping) {
+                        Step::Done if slice => Step::Exit(Exit::Repeats),
+                        step => step,
+                    };
                 }
                 Trap::Alone => {
                     self.s.shutdown = true;

@@ -92,6 +92,52 @@ pub const ENCODINGS: [(&str, &str); 3] = [
     ),
 ];
 
+/// What is not compared of instructions that are, or not tried on them.
+pub const MASKED: [(&str, &str); 11] = [
+    (
+        "flags and x87 condition codes",
+        "where the manuals leave them undefined",
+    ),
+    (
+        "a shift by a count of 2 or more: OF; of a count of the width or more: CF",
+        "undefined",
+    ),
+    (
+        "SHLD and SHRD of 16 bits by more than 16",
+        "the result is undefined",
+    ),
+    (
+        "BSF and BSR of 32 bits of zero",
+        "vendors differ in the destination's upper half",
+    ),
+    (
+        "REP without iterations under 67",
+        "vendors differ in the pointers' upper halves",
+    ),
+    (
+        "PE beside an unmasked OE or UE of SSE",
+        "vendors differ in whether the result is inexact",
+    ),
+    (
+        "CVTPI2PS and its kin with unmasked exceptions",
+        "#XM before or after the change to MMX",
+    ),
+    (
+        "FPREM and FPREM1 across 64 exponents or more",
+        "how far they go is the processor's choice",
+    ),
+    ("FBLD of what are no digits", "undefined"),
+    (
+        "FNSTENV, FNSAVE, FXSAVE: FIP, FDP, FOP, reserved fields, MXCSR_MASK",
+        "vendors differ in when they are recorded",
+    ),
+    (
+        "memory of these that reaches beyond its page when the next is not there; of operands of \
+         other sizes than registers the fault's offset in its page",
+        "a processor may store a part first, and from either end",
+    ),
+];
+
 /// Operand forms that do not agree although others of their code do.
 pub fn form(i: &Instruction) -> bool {
     matches!(i.code(), Code::Cvtpi2ps_xmm_mmm64 | Code::Movsxd_r16_rm16) && has_memory(i)
@@ -112,6 +158,8 @@ pub fn stands_alone(i: &Instruction) -> bool {
         )
         || matches!(i.mnemonic(), M::Fnstsw | M::Fstsw | M::Fnstenv | M::Fnsave)
         || matches!(i.mnemonic(), M::Fxsave | M::Fxsave64)
+        || matches!(i.mnemonic(), M::Fprem | M::Fprem1 | M::Fbld)
+        || matches!(i.code(), Code::Bsf_r32_rm32 | Code::Bsr_r32_rm32) && has_memory(i)
 }
 
 const STATUS: u32 = RflagsBits::OF

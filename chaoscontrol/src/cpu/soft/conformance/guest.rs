@@ -60,34 +60,13 @@ impl Guest {
 
     fn load(&mut self, before: &Registers, start: u64) {
         let mut s = self.initial.clone();
-        s.gpr[..16].copy_from_slice(&before.gpr);
-        s.rflags = before.rflags;
+        before.put_into(&mut s);
         s.rip = start;
-        s.xmm = before.xmm;
-        s.mxcsr = before.mxcsr;
-        s.fpu.control = before.control;
-        s.fpu.status = before.status & !0x3800;
-        s.fpu.top = (before.status >> 11 & 7) as u8;
-        s.fpu.valid = before.valid;
-        for (i, st) in before.st.iter().enumerate() {
-            s.fpu.regs[(i + s.fpu.top as usize) & 7] = *st;
-        }
         self.cpu.set_state(s);
     }
 
     fn registers(&self) -> Registers {
-        let s = self.cpu.state();
-        let gpr = std::array::from_fn(|i| s.gpr[i]);
-        Registers {
-            gpr,
-            rflags: s.rflags,
-            xmm: s.xmm,
-            mxcsr: s.mxcsr,
-            st: std::array::from_fn(|i| s.fpu.regs[(i + s.fpu.top as usize) & 7]),
-            control: s.fpu.control,
-            status: s.fpu.status | (s.fpu.top as u16) << 11,
-            valid: s.fpu.valid,
-        }
+        Registers::of(self.cpu.state())
     }
 
     /// Runs `code`, put at `start`: `count` instructions of which at most the last branches,

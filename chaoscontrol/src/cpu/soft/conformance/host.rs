@@ -2,6 +2,7 @@
 //!
 //! Code, arena and a context page lie at fixed low addresses, so that the trampoline
 //! reaches the context without any register, and code sees the addresses it sees in `soft`.
+//! The tests of SSE and x87 use it, too.
 
 use std::arch::global_asm;
 use std::sync::MutexGuard;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::{io, mem, ptr};
 
 use super::state::Registers;
-use super::{ARENA, ARENA_SIZE, CODE, CODE_SIZE, EXIT, GUARD, Outcome};
+use super::{ARENA, ARENA_SIZE, CODE, CODE_SIZE, EXIT, GUARD, Outcome, jump_to};
 use crate::cpu::soft::testing::host_cpu;
 
 /// The context page; below 2 GiB.
@@ -300,6 +301,13 @@ impl Host {
             ),
             landing => Outcome::landed(registers, landing),
         }
+    }
+}
+
+impl Host {
+    /// Runs the instruction `bytes`, which does not branch, from `before`.
+    pub fn execute(&mut self, bytes: &[u8], before: &Registers, arena: &mut [u8]) -> Outcome {
+        self.run(&[bytes, &jump_to(EXIT)].concat(), CODE, before, arena)
     }
 }
 

@@ -8,35 +8,41 @@ mod case;
 mod compare;
 mod excluded;
 mod guest;
-mod host;
+pub mod host;
+mod prepare;
 mod random;
 pub mod sabotage;
-mod state;
+pub mod state;
 mod templates;
 mod tests;
 
 use state::Registers;
 
 /// Where the code stands.
-const CODE: u64 = 0x90_0000;
+pub const CODE: u64 = 0x90_0000;
 const CODE_SIZE: usize = 0x1000;
 /// A page that code cannot change, with the host's two ways out; not mapped in `soft`.
-const EXIT: u64 = 0x98_0000;
+pub const EXIT: u64 = 0x98_0000;
 /// The memory that code works on.
-const ARENA: u64 = 0xA0_0000;
-const ARENA_SIZE: usize = 0x2000;
+pub const ARENA: u64 = 0xA0_0000;
+pub const ARENA_SIZE: usize = 0x2000;
 /// Bytes before and behind the arena that are not mapped.
 const GUARD: u64 = 0x1_0000;
 
+/// The 7 bytes of a jump through the pointer at `exit`.
+fn jump_to(exit: u64) -> Vec<u8> {
+    [&[0xFF, 0x24, 0x25], &(exit as u32).to_le_bytes()[..]].concat()
+}
+
 /// How a piece of code ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Outcome {
-    registers: Registers,
-    end: End,
+pub struct Outcome {
+    pub registers: Registers,
+    pub end: End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub enum End {
     /// At the first or second exit.
     Landed(u8),
     Fault {

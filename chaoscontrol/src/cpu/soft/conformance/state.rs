@@ -3,6 +3,7 @@
 
 use super::random::Random;
 use super::{ARENA, ARENA_SIZE};
+use crate::cpu::soft::state::CpuState;
 
 /// Registers; memory stands beside them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,35 @@ impl Registers {
             control: word(0),
             status: word(2),
             valid: image[4],
+        }
+    }
+
+    /// Those of `soft`.
+    pub fn of(s: &CpuState) -> Registers {
+        Registers {
+            gpr: std::array::from_fn(|i| s.gpr[i]),
+            rflags: s.rflags,
+            xmm: s.xmm,
+            mxcsr: s.mxcsr,
+            st: std::array::from_fn(|i| s.fpu.regs[(i + s.fpu.top as usize) & 7]),
+            control: s.fpu.control,
+            status: s.fpu.status | (s.fpu.top as u16) << 11,
+            valid: s.fpu.valid,
+        }
+    }
+
+    /// Makes them those of `soft`.
+    pub fn put_into(&self, s: &mut CpuState) {
+        s.gpr[..16].copy_from_slice(&self.gpr);
+        s.rflags = self.rflags;
+        s.xmm = self.xmm;
+        s.mxcsr = self.mxcsr;
+        s.fpu.control = self.control;
+        s.fpu.status = self.status & !0x3800;
+        s.fpu.top = (self.status >> 11 & 7) as u8;
+        s.fpu.valid = self.valid;
+        for (i, st) in self.st.iter().enumerate() {
+            s.fpu.regs[(i + s.fpu.top as usize) & 7] = *st;
         }
     }
 

@@ -3,6 +3,8 @@
 //! A repeated one is a single instruction, however long. Its registers advance element
 //! by element, so after a page fault in its midst it resumes where it stopped; flags
 //! change only when it is done. Moves and fills go a page at a time where memory is at hand.
+//! Since a guest can make one as long as it likes, it is cut into slices, between which
+//! the run loop's caller gets to decide whether it goes on.
 
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
@@ -133,7 +135,7 @@ fn repeat<M: Move, T: Int>(core: &mut Core, op: &Op) -> Flow {
     let upwards = core.s.rflags & DF == 0;
     while left != 0 {
         let n = if upwards {
-            M::run::<T>(core, op, left)
+            M::run::<T>(core, op, Core::slice(left))
         } else {
             0
         };
@@ -144,7 +146,7 @@ fn repeat<M: Move, T: Int>(core: &mut Core, op: &Op) -> Flow {
             n
         };
         core.s.gpr[RCX] = left;
-        if left != 0 && core.iterated() {
+        if left != 0 && core.iterated(left) {
             return Flow::Trap;
         }
     }
@@ -202,7 +204,7 @@ fn compare_repeat<C: Compare, T: Int>(core: &mut Core, op: &Op) -> Flow {
         if (a == b) == (op.aux != 0) {
             break;
         }
-        if left != 0 && core.iterated() {
+        if left != 0 && core.iterated(left) {
             return Flow::Trap;
         }
     }

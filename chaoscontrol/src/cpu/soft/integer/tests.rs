@@ -1,8 +1,9 @@
 //! What a comparison with a host cannot show: faults in the midst, and exact counts.
 
 use crate::cpu::soft::SoftCpu;
+use crate::cpu::soft::bits::{DF, TF};
 use crate::cpu::soft::testing::*;
-use crate::cpu::{Exit, Ram, Vcpu};
+use crate::cpu::{CpuConfig, Exit, Ram, Vcpu};
 
 const RAX: usize = 0;
 const RCX: usize = 1;
@@ -41,6 +42,92 @@ fn a_repeated_move_is_one_instruction() {
         (bytes[0], bytes[1], bytes[0x1800], bytes[0x1801]),
         (0, 0x5A, 0x5A, 0)
     );
+}
+
+/// A string instruction of three slices and a bit.
+const LONG: u64 = (3 << 20) + 5;
+
+/// A CPU about to run `code` on four MiB of data at RSI, to or with those behind.
+fn about_to_repeat(code: &[u8], backwards: bool) -> (SoftCpu, Ram) {
+    let (mut cpu, ram) = machine(code, false);
+    let bytes: Vec<u8> = (0..LONG).map(|n| (n % 251) as u8).collect();
+    let at = 0x40_0000;
+    if code[1] == 0xA4 {
+        ram.write(at, &bytes).unwrap();
+    }
+    let first = if backwards { LONG - 1 } else { 0 };
+    let mut s = cpu.state().clone();
+    (s.gpr[RSI], s.gpr[RDI]) = (at + first, at + (4 << 20) + first);
+    s.rflags |= if backwards { DF } else { 0 };
+    cpu.set_state(s);
+    (cpu, ram)
+}
+
+#[test]
+fn a_long_string_instruction_is_cut_into_slices_that_a_guest_cannot_notice() {
+    // Repeated: stosb, movsb, movsb backwards, lodsb, scasb, cmpsb.
+    for (opcode, backwards) in [
+        (0xAA, false),
+        (0xA4, false),
+        (0xA4, true),
+        (0xAC, false),
+        (0xAE, false),
+        (0xA6, false),
+    ] {
+        let code = [0xF3, opcode, 0xEB, 0xFE];
+        // Several instructions, each too short to be cut, do the same.
+        let (mut short, short_ram) = about_to_repeat(&code, backwards);
+        let mut left = LONG;
+        while left > 0 {
+            let mut s = short.state().clone();
+            (s.rip, s.gpr[RCX]) = (CODE, left.min(999_983));
+            left -= s.gpr[RCX];
+            short.set_state(s);
+            let limit = short.retired() + 1;
+            assert_eq!(short.run(limit, false), Exit::Budget);
+        }
+        let (mut cpu, ram) = about_to_repeat(&code, backwards);
+        cpu.set_gpr(RCX, LONG);
+        for left in [3 << 20, 2 << 20, 1 << 20] {
+            assert_eq!(cpu.run(1, false), Exit::Repeats);
+            let s = cpu.state().clone();
+            assert_eq!((s.retired, s.rip, s.gpr[RCX]), (0, CODE, left));
+            // It goes on in another CPU, which has this state and nothing else.
+            cpu = SoftCpu::new(ram.clone(), CpuConfig::default());
+            cpu.set_state(s);
+        }
+        assert_eq!(cpu.run(1, false), Exit::Budget);
+        assert_eq!((cpu.retired(), cpu.gpr(RCX)), (1, 0));
+        let mut expected = short.state().clone();
+        expected.retired = 1;
+        assert_eq!(*cpu.state(), expected, "{opcode:x}");
+        let bytes = [ram, short_ram].map(|ram| {
+            let mut bytes = vec![0; SIZE as usize];
+            ram.read(0, &mut bytes).unwrap();
+            bytes
+        });
+        assert!(bytes[0] == bytes[1], "{opcode:x}");
+    }
+}
+
+#[test]
+fn a_long_string_instruction_is_cut_also_in_the_shadow_of_sti_and_while_stepping() {
+    for shadow in [false, true] {
+        let (mut cpu, _) = about_to_repeat(&[0xF3, 0xAA, 0xEB, 0xFE], false);
+        let mut s = cpu.state().clone();
+        s.gpr[RCX] = (1 << 20) + 1;
+        s.shadow = shadow;
+        s.rflags |= if shadow { 0 } else { TF };
+        cpu.set_state(s);
+        assert_eq!(cpu.run(1, false), Exit::Repeats);
+        assert_eq!((cpu.retired(), cpu.gpr(RCX)), (0, 1 << 20));
+        assert_eq!(cpu.state().shadow, shadow);
+        let exit = cpu.run(1, false);
+        assert_eq!((exit, cpu.retired()), (Exit::Budget, 1));
+        assert!(!cpu.state().shadow);
+        // The debug exception comes once, behind it.
+        assert_eq!(cpu.state().rip == HANDLERS + 16, !shadow);
+    }
 }
 
 #[test]

@@ -1,24 +1,21 @@
 //! Every SSE and MMX instruction against the host, and every code of these sets lowered.
 
-use std::arch::asm;
 use std::collections::BTreeMap;
-use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use iced_x86::{
     Code, CpuidFeature, Decoder, DecoderOptions, EncodingKind, Instruction, Mnemonic, OpKind,
 };
 
+use crate::cpu::soft::conformance::host::Host;
+use crate::cpu::soft::conformance::{ARENA, ARENA_SIZE, End, state};
 use crate::cpu::soft::flags::STATUS;
 use crate::cpu::soft::op::{Flow, Handler, Op};
 use crate::cpu::soft::state::CpuState;
-use crate::cpu::soft::testing::host_cpu;
-use crate::cpu::soft::{SoftCpu, testing};
-
-/// Where `Registers::memory` is.
-const MEMORY_OFFSET: u8 = 64;
-use crate::cpu::soft::{integer, mmx};
+use crate::cpu::soft::{SoftCpu, integer, mmx, testing};
 use crate::cpu::{Exit, Ram, Vcpu};
+
+/// Where `Registers::memory` is in the data.
+const MEMORY_OFFSET: u8 = 64;
 
 /// Whether `code` belongs to the SSE or MMX handlers.
 fn ours(code: Code) -> bool {
@@ -60,8 +57,7 @@ fn every_code_is_lowered() {
     assert_eq!(missing, []);
 }
 
-/// What a test case may touch. R8 points here, RDI to `memory`.
-#[repr(C, align(16))]
+/// What a test case may touch. R8 points to the data, RDI to `memory` in it.
 #[derive(Clone, Debug, PartialEq)]
 struct Registers {
     xmm: [u128; 4],
@@ -70,88 +66,48 @@ struct Registers {
     gpr: [u64; 3],
     flags: u64,
     mxcsr: u32,
-    host_mxcsr: u32,
 }
 
-/// Where an instruction that raises SIGFPE goes on, and whether one did.
-static RESUME: AtomicU64 = AtomicU64::new(0);
-static RAISED: AtomicBool = AtomicBool::new(false);
+impl Registers {
+    fn put_into(&self, all: &mut state::Registers) {
+        all.xmm[..4].copy_from_slice(&self.xmm);
+        all.gpr[..3].copy_from_slice(&self.gpr);
+        all.rflags = 0x202 | self.flags;
+        all.mxcsr = self.mxcsr;
+        // As MMX leaves the stack.
+        (all.control, all.status, all.valid) = (0x37F, 0, 0xFF);
+        all.st = [0xFFFF << 64; 8];
+        for (st, mm) in all.st.iter_mut().zip(self.mm) {
+            *st |= u128::from(mm);
+        }
+    }
 
-extern "C" fn on_sigfpe(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    RAISED.store(true, Ordering::Relaxed);
-    // SAFETY: the kernel hands a valid context of this thread to an SA_SIGINFO handler.
-    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    context.uc_mcontext.gregs[libc::REG_RIP as usize] = RESUME.load(Ordering::Relaxed) as i64;
+    fn take_from(&mut self, all: &state::Registers) {
+        self.xmm.copy_from_slice(&all.xmm[..4]);
+        self.gpr.copy_from_slice(&all.gpr[..3]);
+        self.flags = all.rflags & STATUS;
+        self.mxcsr = all.mxcsr;
+        self.mm = std::array::from_fn(|n| all.st[n] as u64);
+    }
 }
 
-/// Executable memory of the host.
-struct Page(
-    *mut u8,
-    #[allow(dead_code, reason = "held")] MutexGuard<'static, ()>,
-);
-
-impl Page {
-    fn new() -> Page {
-        let turn = host_cpu();
-        // SAFETY: a fresh anonymous mapping of one page.
-        let page = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                4096,
-                libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        assert_ne!(page, libc::MAP_FAILED);
-        // SAFETY: the handler only touches atomics and its own context.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = on_sigfpe as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO;
-            assert_eq!(
-                libc::sigaction(libc::SIGFPE, &action, std::ptr::null_mut()),
-                0
-            );
-        }
-        Page(page.cast(), turn)
+/// Runs `code` on the host; says whether it raised a floating-point exception.
+fn native(host: &mut Host, code: &[u8], r: &mut Registers) -> bool {
+    let mut all = state::Registers::of(&CpuState::default());
+    r.put_into(&mut all);
+    (all.gpr[7], all.gpr[8]) = (ARENA + u64::from(MEMORY_OFFSET), ARENA);
+    let mut arena = vec![0; ARENA_SIZE];
+    let memory = MEMORY_OFFSET as usize;
+    for (n, value) in r.memory.iter().enumerate() {
+        arena[memory + 16 * n..][..16].copy_from_slice(&value.to_le_bytes());
     }
-
-    /// Runs `code`; says whether it raised a floating-point exception.
-    fn run(&self, code: &[u8], r: &mut Registers) -> bool {
-        RESUME.store(self.0 as u64 + code.len() as u64, Ordering::Relaxed);
-        RAISED.store(false, Ordering::Relaxed);
-        // SAFETY: `code` and a RET fit into the page; the instruction touches nothing but
-        // the registers declared here, and `r` is read and written in its own bounds.
-        unsafe {
-            std::ptr::copy_nonoverlapping(code.as_ptr(), self.0, code.len());
-            self.0.add(code.len()).write(0xC3);
-            asm!(
-                "movups xmm0, [r8]", "movups xmm1, [r8+16]", "movups xmm2, [r8+32]", "movups xmm3, [r8+48]",
-                "movq mm0, [r8+96]", "movq mm1, [r8+104]", "movq mm2, [r8+112]", "movq mm3, [r8+120]",
-                "mov rax, [r8+128]", "mov rcx, [r8+136]", "mov rdx, [r8+144]",
-                "stmxcsr [r8+164]", "ldmxcsr [r8+160]",
-                "push qword ptr [r8+152]", "popfq",
-                "lea rdi, [r8+64]",
-                "call r9",
-                "pushfq", "pop qword ptr [r8+152]",
-                "stmxcsr [r8+160]", "ldmxcsr [r8+164]",
-                "movups [r8], xmm0", "movups [r8+16], xmm1", "movups [r8+32], xmm2", "movups [r8+48], xmm3",
-                "movq [r8+96], mm0", "movq [r8+104], mm1", "movq [r8+112], mm2", "movq [r8+120], mm3",
-                "mov [r8+128], rax", "mov [r8+136], rcx", "mov [r8+144], rdx",
-                "emms",
-                in("r8") r as *mut Registers, in("r9") self.0,
-                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
-                out("rax") _, out("rcx") _, out("rdx") _, out("rdi") _,
-                out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
-                out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
-            );
-        }
-        r.host_mxcsr = 0;
-        r.flags &= STATUS;
-        RAISED.load(Ordering::Relaxed)
+    let outcome = host.execute(code, &all, &mut arena);
+    r.take_from(&outcome.registers);
+    for (n, value) in r.memory.iter_mut().enumerate() {
+        let bytes = arena[memory + 16 * n..][..16].try_into().unwrap();
+        *value = u128::from_le_bytes(bytes);
     }
+    outcome.end != End::Landed(1)
 }
 
 /// SplitMix64.
@@ -232,7 +188,6 @@ impl Random {
             gpr: [0; 3],
             flags: STATUS & self.next(),
             mxcsr: self.next() as u32 & 0xE07F | 0x1F80,
-            host_mxcsr: 0,
         };
         if self.below(2) == 0 {
             r.mxcsr &= !0x3F;
@@ -316,16 +271,11 @@ fn soft(machine: &mut (SoftCpu, Ram), start: &CpuState, code: &[u8], r: &mut Reg
     let (cpu, ram) = machine;
     let mut s = start.clone();
     s.rip = testing::CODE;
-    s.rflags = r.flags;
-    s.xmm[..4].copy_from_slice(&r.xmm);
-    s.gpr[..3].copy_from_slice(&r.gpr);
-    s.gpr[7] = testing::DATA + MEMORY_OFFSET as u64;
-    s.gpr[8] = testing::DATA;
-    s.fpu.regs = [0; 8];
-    for (to, from) in s.fpu.regs.iter_mut().zip(r.mm) {
-        *to = from as u128;
-    }
-    s.mxcsr = r.mxcsr;
+    let mut all = state::Registers::of(&s);
+    r.put_into(&mut all);
+    all.gpr[7] = testing::DATA + MEMORY_OFFSET as u64;
+    all.gpr[8] = testing::DATA;
+    all.put_into(&mut s);
     ram.write(testing::CODE, code).unwrap();
     for (n, value) in (0..).zip(r.memory) {
         let at = testing::DATA + MEMORY_OFFSET as u64 + 16 * n;
@@ -337,23 +287,19 @@ fn soft(machine: &mut (SoftCpu, Ram), start: &CpuState, code: &[u8], r: &mut Reg
     let exit = cpu.run(limit, false);
     assert!(matches!(exit, Exit::Budget | Exit::Halt), "{exit:?}");
     let s = cpu.state();
-    r.xmm.copy_from_slice(&s.xmm[..4]);
-    r.gpr.copy_from_slice(&s.gpr[..3]);
-    r.mm = std::array::from_fn(|n| s.fpu.regs[n] as u64);
-    r.mxcsr = s.mxcsr;
+    r.take_from(&state::Registers::of(s));
     for (n, value) in (0..).zip(&mut r.memory) {
         let mut bytes = [0; 16];
         let at = testing::DATA + MEMORY_OFFSET as u64 + 16 * n;
         ram.read(at, &mut bytes).unwrap();
         *value = u128::from_le_bytes(bytes);
     }
-    r.flags = s.rflags & STATUS;
     s.rip != testing::CODE + code.len() as u64
 }
 
 #[test]
 fn instructions_agree_with_the_host() {
-    let page = Page::new();
+    let mut host = Host::new();
     let mut random = Random(1);
     let mut machine = testing::cpu(&[], 0);
     let start = machine.0.state().clone();
@@ -374,7 +320,7 @@ fn instructions_agree_with_the_host() {
             }
             let before = random.registers();
             let mut on_host = before.clone();
-            let raised = page.run(&bytes, &mut on_host);
+            let raised = native(&mut host, &bytes, &mut on_host);
             let mut on_soft = before.clone();
             let trapped = soft(&mut machine, &start, &bytes, &mut on_soft);
             if raised && on_host.mxcsr & 0x18 & !(on_host.mxcsr >> 7) != 0 {

@@ -111,7 +111,7 @@ fn advance(core: &mut Core, op: &Op, pointer: usize) -> Flow {
     if op.aux & REPEATED != 0 {
         let left = sized(op, core.s.gpr[RCX]).wrapping_sub(1);
         core.s.gpr[RCX] = sized(op, left);
-        if left != 0 && core.iterated() {
+        if left != 0 && core.iterated(left) {
             return Flow::Trap;
         }
     }

@@ -196,3 +196,24 @@ fn scaled(x: u128, by: i32) -> u128 {
     let (e, m) = if e < 1 { (0, m >> (1 - e)) } else { (e, m) };
     x & SIGN | (e as u128) << 64 | m as u128
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remainder_of_distant_numbers_takes_steps_of_a_fixed_length() {
+        let mut fpu = Fpu::default();
+        fpu.push(0x4000_C000_0000_0000_0000); // 3
+        fpu.push((0x3FFF + 100) << 64 | 1 << 63);
+        let codes = |fpu: &Fpu| fpu.status & (C0 | C1 | C2 | C3);
+        // Here a processor may stop at any 2^n with n even and from 36 to 68.
+        remainder(&mut fpu, host::fprem);
+        assert_eq!(fpu.get(0), Some((0x3FFF + 64) << 64 | 1 << 63));
+        assert_eq!(codes(&fpu), C2);
+        // 2^64 = 3 * 0x5555_5555_5555_5555 + 1; the quotient's last bits are 101.
+        remainder(&mut fpu, host::fprem);
+        assert_eq!(fpu.get(0), Some(0x3FFF << 64 | 1 << 63));
+        assert_eq!(codes(&fpu), C0 | C1);
+    }
+}
