@@ -1,8 +1,12 @@
-//! Instructions this CPU does not have, as far as a guest tried to execute them: a
-//! report names them, so that a program that dies of #UD is no riddle.
+//! Instructions this CPU does not have, or not all of, as far as a guest tried to execute
+//! them: a report names them, so that a program that dies of #UD, or waits for a hardware
+//! breakpoint, is no riddle.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+
+use super::core::Core;
+use super::op::Op;
 
 /// How often a missing instruction was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +40,16 @@ pub(super) fn record(missing: &mut Missing, bytes: &[u8], rip: u64) {
     record_named(missing, name, rip);
 }
 
-/// Counts one that has a name.
-pub(super) fn record_named(missing: &mut Missing, name: String, rip: u64) {
+impl Core {
+    /// Counts a use of `op` that this CPU does not have; the use has a name.
+    #[cold]
+    pub(super) fn lack(&mut self, op: &Op, name: impl Into<String>) {
+        let rip = op.next_rip(self).wrapping_sub(u64::from(op.len));
+        record_named(&mut self.missing, name.into(), rip);
+    }
+}
+
+fn record_named(missing: &mut Missing, name: String, rip: u64) {
     if missing.len() >= LIMIT && !missing.contains_key(&name) {
         return;
     }

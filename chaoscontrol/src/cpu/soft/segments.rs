@@ -85,6 +85,11 @@ impl Descriptor {
         self.is_code() && self.attributes() & 0x6000 == 0x2000
     }
 
+    /// A call gate of long mode.
+    pub fn is_call_gate(self) -> bool {
+        !self.is_user_segment() && self.kind() == 0xC
+    }
+
     /// The segment register that holds it.
     pub fn segment(self, selector: u16) -> Segment {
         Segment {

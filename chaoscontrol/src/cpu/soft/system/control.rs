@@ -116,13 +116,16 @@ fn from_debug(core: &mut Core, op: &Op) -> Flow {
     core.end_block(op)
 }
 
-/// Breakpoints in DR0 to DR3 are kept but never hit.
+/// Breakpoints in DR0 to DR3 are kept but never hit, which the report says.
 fn to_debug(core: &mut Core, op: &Op) -> Flow {
     privileged!(core);
     let Some(number) = debug_register(core, op.dst) else {
         return core.raise(6, None);
     };
     let value = core.s.gpr[op.src as usize];
+    if number == 7 && value & 0xFF != 0 {
+        core.lack(op, "MOV DR7 with a breakpoint");
+    }
     core.s.dr[number] = match number {
         6 | 7 if value >> 32 != 0 => return core.raise(13, Some(0)),
         6 => value & !0x1000 | DR6_ONES,

@@ -171,7 +171,13 @@ fn far_branch(core: &mut Core, op: &Op) -> Flow {
     let selector = access!(core.load::<u16>(address.wrapping_add(op.imm)));
     let code = match same_privilege(core, selector) {
         Ok(code) => code,
-        Err(fault) => return fail(core, fault),
+        Err(fault) => {
+            let target = core.descriptor(selector).ok().flatten();
+            if target.is_some_and(|d| d.is_call_gate() || d.is_code() && !d.is_long_code()) {
+                core.lack(op, "a far branch to a gate or to code of less than 64 bits");
+            }
+            return fail(core, fault);
+        }
     };
     if !canonical(rip) {
         return core.raise(13, Some(0));

@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, Instruction};
 
-use super::super::bits::{AC, DF, ID, IF, IOPL, NT, RF, TF, VM};
+use super::super::bits::{AC, CR0_AM, DF, ID, IF, IOPL, NT, RF, TF, VM};
 use super::super::core::Core;
 use super::super::flags::STATUS;
 use super::super::op::{Flow, Handler, Op};
@@ -86,6 +86,9 @@ fn popfq(core: &mut Core, op: &Op) -> Flow {
     core.s.gpr[RSP] = rsp.wrapping_add(8);
     let mask = core.changeable_flags();
     core.set_flags(value, mask);
+    if value & AC != 0 && core.s.cpl == 3 && core.s.cr0 & CR0_AM != 0 {
+        core.lack(op, "POPFQ with alignment checks (AC)");
+    }
     core.end_block(op)
 }
 

@@ -5,7 +5,6 @@ use iced_x86::{Code, Instruction};
 use super::super::bits::{CR0_PG, CR4_TSD, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE};
 use super::super::core::Core;
 use super::super::exceptions::Fault;
-use super::super::missing;
 use super::super::op::{Flow, Handler, Op};
 use super::super::paging::canonical;
 use super::super::state::seg;
@@ -97,8 +96,7 @@ impl Core {
 
     /// #GP for a register that does not exist, and a line in the report.
     fn no_such_msr(&mut self, op: &Op, what: &str, number: u32) -> Flow {
-        let rip = op.next_rip(self).wrapping_sub(u64::from(op.len));
-        missing::record_named(&mut self.missing, format!("{what} {number:#x}"), rip);
+        self.lack(op, format!("{what} {number:#x}"));
         self.raise(13, Some(0))
     }
 }

@@ -1,3 +1,4 @@
+use crate::cpu::soft::bits::{AC, CR0_AM};
 use crate::cpu::soft::testing::*;
 use crate::cpu::{Exit, Vcpu};
 
@@ -176,6 +177,32 @@ fn model_specific_registers_are_denied_unless_listed() {
     let (mut unknown, _) = cpu(assemble!("mov ecx, 0x48", "rdmsr"), 0);
     assert_eq!(vector_hit(&mut unknown), Some(13));
     assert!(unknown.missing().contains_key("RDMSR 0x48"));
+}
+
+#[test]
+fn what_is_only_kept_or_refused_is_named() {
+    let lacks = |code, cpl, cr0, name: &str| {
+        let (mut cpu, ram) = cpu(code, cpl);
+        // Selector 8 is a call gate instead of the kernel's code.
+        set_word(&ram, GDT + 8, 0x0000_EC00_0008_0000);
+        let mut s = cpu.state().clone();
+        s.cr0 |= cr0;
+        cpu.set_state(s);
+        cpu.run(2, false);
+        let names: Vec<&String> = cpu.missing().keys().collect();
+        assert_eq!(names, [name]);
+        cpu.state().clone()
+    };
+    let breakpoint = assemble!("mov eax, 0x401", "mov dr7, rax");
+    let s = lacks(breakpoint, 0, 0, "MOV DR7 with a breakpoint");
+    assert_eq!(s.dr[7], 0x401);
+    let checks = assemble!("push 0x40202", "popfq");
+    let s = lacks(checks, 3, CR0_AM, "POPFQ with alignment checks (AC)");
+    assert_eq!(s.rflags & AC, AC);
+    let gate = assemble!("mov word ptr [rsp - 8], 8", "jmp fword ptr [rsp - 12]");
+    let name = "a far branch to a gate or to code of less than 64 bits";
+    let s = lacks(gate, 3, 0, name);
+    assert_eq!(s.retired, 1, "a fault");
 }
 
 #[test]
