@@ -11,6 +11,7 @@ pub mod pic;
 pub mod pit;
 pub mod platform;
 pub mod pm_timer;
+pub mod random;
 pub mod rtc;
 pub mod serial;
 pub mod virtio;

@@ -40,7 +40,6 @@ mod flat;
 pub mod memory;
 mod observe;
 mod output;
-pub mod random;
 mod sdk;
 #[cfg(test)]
 mod sdk_tests;
@@ -52,11 +51,11 @@ mod vm;
 mod vm_tests;
 
 pub use crate::cpu::CpuConfig;
+pub use crate::devices::random::RandomStream;
 pub use clock::{Clock, MAX_SKEW_PPM, MIN_SKEW_PPM, VirtualTsc};
 pub use config::{BASE_CMDLINE, VmConfig};
 pub use coverage::COVERAGE;
 pub use flat::{FLAT_ENTRY, flat_kernel};
 pub use output::{Output, OutputKind};
-pub use random::RandomStream;
 pub use snapshot::VmSnapshot;
 pub use vm::{DeterministicVm, Off, Stop, Until};

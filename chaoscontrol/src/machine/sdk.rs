@@ -8,8 +8,8 @@ use chaoscontrol_guest::protocol::{
     FaultRequest, Identity, MALFORMED, MAX_MESSAGE, Message, OK, UNMAPPED, VERSION,
 };
 
-use super::random::RandomStream;
 use crate::cpu::Vcpu;
+use crate::devices::random::RandomStream;
 
 const RAX: usize = 0;
 const RSI: usize = 6;

@@ -1,7 +1,6 @@
 //! Virtio 1.2 devices on memory-mapped transports: network, entropy, console.
 
 pub mod console;
-pub mod entropy;
 pub mod mmio;
 pub mod net;
 pub mod queue;

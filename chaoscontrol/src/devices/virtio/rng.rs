@@ -1,30 +1,30 @@
 //! The entropy device: the guest kernel's only source of randomness (virtio 1.2, section 5.4).
 
-use super::entropy::DeterministicEntropy;
 use super::mmio::VirtioDevice;
 use super::queue::{QueueError, Ring};
 use crate::cpu::ram::GuestMemory;
+use crate::devices::random::RandomStream;
 
 /// Bytes given for one request at most; the driver asks again for more.
 pub const REQUEST_LIMIT: usize = 4096;
 
 /// The device, which is its stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EntropyDevice {
-    stream: DeterministicEntropy,
+    stream: RandomStream,
 }
 
 impl EntropyDevice {
     /// A device that gives the bytes of `key`'s stream.
     pub fn new(key: [u8; 32]) -> EntropyDevice {
         EntropyDevice {
-            stream: DeterministicEntropy::new(key),
+            stream: RandomStream::from_key(key),
         }
     }
 
     /// Goes on with the stream of another key.
     pub fn reseed(&mut self, key: [u8; 32]) {
-        self.stream.reseed(key);
+        self.stream = RandomStream::from_key(key);
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         driver.notify(0);
         assert_eq!(driver.used(0), [(0, 32), (1, 32)]);
         let mut expected = [0; 64];
-        DeterministicEntropy::new([3; 32]).fill(&mut expected);
+        RandomStream::from_key([3; 32]).fill(&mut expected);
         assert_eq!(driver.buffer(0, 0), expected[..32]);
         assert_eq!(driver.buffer(0, 1), expected[32..40]);
         assert_eq!(driver.buffer(0, 2), expected[40..]);
@@ -81,7 +81,7 @@ mod tests {
         driver.offer(0, &[(&[0; 8], true)]);
         driver.notify(0);
         let mut expected = [0; 8];
-        DeterministicEntropy::new([4; 32]).fill(&mut expected);
+        RandomStream::from_key([4; 32]).fill(&mut expected);
         assert_eq!(driver.buffer(0, 0), expected);
     }
 

@@ -24,6 +24,11 @@ impl RandomStream {
         for (i, part) in key.chunks_exact_mut(8).enumerate() {
             part.copy_from_slice(&xxh3_64_with_seed(bytes, i as u64).to_le_bytes());
         }
+        RandomStream::from_key(key)
+    }
+
+    /// The ChaCha20 stream of `key`, from its start.
+    pub fn from_key(key: [u8; 32]) -> RandomStream {
         RandomStream(ChaCha20Rng::from_seed(key))
     }
 
@@ -42,7 +47,7 @@ impl RandomStream {
         self.below(1_000_000) < u64::from(ppm)
     }
 
-    /// Fills `bytes`.
+    /// Fills `bytes`. Takes whole words of four from the stream.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         self.0.fill_bytes(bytes);
     }
@@ -86,6 +91,26 @@ mod tests {
             assert!(!all[i + 1..].contains(a));
         }
         assert_eq!(first(1, "loss", &[0]), all[0]);
+    }
+
+    #[test]
+    fn the_stream_is_chacha20() {
+        // RFC 8439's key stream for an all-zero key.
+        let mut bytes = [0; 8];
+        RandomStream::from_key([0; 32]).fill(&mut bytes);
+        assert_eq!(bytes, [0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90]);
+    }
+
+    #[test]
+    fn a_stream_goes_on_where_its_clone_would() {
+        let mut stream = RandomStream::from_key([7; 32]);
+        let mut whole = [0; 400];
+        stream.clone().fill(&mut whole);
+        for piece in whole.chunks(28) {
+            let mut bytes = vec![0; piece.len()];
+            stream.fill(&mut bytes);
+            assert_eq!(bytes, piece);
+        }
     }
 
     #[test]
