@@ -3,22 +3,12 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use chaoscontrol::image::{Initramfs, KernelRequest, kernel};
 use chaoscontrol::machine::{DeterministicVm, Stop, Until, VmConfig};
 use chaoscontrol_tests::Numbers;
 
 fn config() -> VmConfig {
     static CONFIG: OnceLock<VmConfig> = OnceLock::new();
-    let make = || {
-        let kernel =
-            kernel::locate(&KernelRequest::default(), &|line| eprintln!("{line}")).unwrap();
-        let initramfs = Initramfs::pack(Path::new(env!("CARGO_BIN_EXE_guest")), &[]).unwrap();
-        VmConfig {
-            kernel: kernel.bytes,
-            initrd: initramfs.bytes,
-            ..VmConfig::default()
-        }
-    };
+    let make = || chaoscontrol_tests::machine(Path::new(env!("CARGO_BIN_EXE_guest")));
     CONFIG.get_or_init(make).clone()
 }
 

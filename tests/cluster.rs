@@ -6,25 +6,14 @@ use std::sync::{Arc, OnceLock};
 use chaoscontrol::cluster::{ClusterConfig, boot};
 use chaoscontrol::explore::simulation::{Entry, Scenario, Simulation};
 use chaoscontrol::fault::FaultSchedule;
-use chaoscontrol::image::{Initramfs, KernelRequest, kernel};
-use chaoscontrol::machine::{VmConfig, VmSnapshot};
-use chaoscontrol_tests::Numbers;
+use chaoscontrol::machine::VmSnapshot;
+use chaoscontrol_tests::{Numbers, machine};
 
 const MS: u64 = 1_000_000;
 
 fn booted() -> VmSnapshot {
     static BOOTED: OnceLock<VmSnapshot> = OnceLock::new();
-    let make = || {
-        let kernel =
-            kernel::locate(&KernelRequest::default(), &|line| eprintln!("{line}")).unwrap();
-        let initramfs = Initramfs::pack(Path::new(env!("CARGO_BIN_EXE_guest")), &[]).unwrap();
-        boot(VmConfig {
-            kernel: kernel.bytes,
-            initrd: initramfs.bytes,
-            ..VmConfig::default()
-        })
-        .unwrap()
-    };
+    let make = || boot(machine(Path::new(env!("CARGO_BIN_EXE_guest")))).unwrap();
     BOOTED.get_or_init(make).clone()
 }
 

@@ -1,5 +1,26 @@
 //! What several whole-system tests need.
 
+use std::path::Path;
+
+use chaoscontrol::image::{Initramfs, KernelRequest, kernel};
+use chaoscontrol::machine::VmConfig;
+
+/// The machine that boots the default kernel to `executable`, which is what the agent
+/// begins in.
+///
+/// # Panics
+/// There is no kernel, or the executable cannot be packed; the message says why.
+pub fn machine(executable: &Path) -> VmConfig {
+    let say = |line: &str| eprintln!("{line}");
+    let kernel = kernel::locate(&KernelRequest::default(), &say).expect("a guest kernel");
+    let initramfs = Initramfs::pack(executable, &[]).expect("a packed executable");
+    VmConfig {
+        kernel: kernel.bytes,
+        initrd: initramfs.bytes,
+        ..VmConfig::default()
+    }
+}
+
 /// A stream of numbers that is the same in each run, for choosing moments and sizes.
 #[derive(Clone, Debug)]
 pub struct Numbers(u64);

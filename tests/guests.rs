@@ -1,24 +1,21 @@
-//! Guests that talk: agent, SDK and network on a real Linux kernel. This executable is
+//! Guests that talk: agent and SDK on a real Linux kernel. This executable is
 //! the host's side and, packed as `/init`, the guest's.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chaoscontrol::cluster::{self, ClusterConfig, EventKind, SimulationController};
 use chaoscontrol::guest::agent::{self, Body};
-use chaoscontrol::guest::protocol::{Message, STATUS_SETUP};
-use chaoscontrol::image::Initramfs;
-use chaoscontrol::image::kernel::{self, KernelRequest};
-use chaoscontrol::machine::{VmConfig, VmSnapshot};
+use chaoscontrol::guest::protocol::Message;
+use chaoscontrol::machine::VmSnapshot;
 use chaoscontrol::prelude::*;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What VMs run, by name.
-const BODIES: [(&str, Body); 8] = [
+const BODIES: [(&str, Body); 7] = [
     ("tour", |node| tour(&node)),
     ("err", |_| Err("no quorum".into())),
     ("exit", |_| std::process::exit(3)),
@@ -28,9 +25,6 @@ const BODIES: [(&str, Body); 8] = [
         panics_on_a_thread().map_err(|error| error.to_string())
     }),
     ("clock", |_| tells_the_time()),
-    ("echo", |node| {
-        echo(&node).map_err(|error| error.to_string())
-    }),
 ];
 
 fn tour(node: &Node) -> std::result::Result<(), String> {
@@ -67,51 +61,12 @@ fn tells_the_time() -> std::result::Result<(), String> {
     }
 }
 
-/// Everyone sends numbers to everyone, and back.
-fn echo(node: &Node) -> io::Result<()> {
-    let listener = TcpListener::bind((node.addr(), 4000))?;
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || io::copy(&mut &stream, &mut &stream));
-        }
-    });
-    for peer in node
-        .vms()
-        .into_iter()
-        .filter(|peer| peer.index != node.index())
-    {
-        let mut stream = loop {
-            match TcpStream::connect(peer.socket(4000)) {
-                Ok(stream) => break stream,
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
-            }
-        };
-        stream.set_nodelay(true)?;
-        for number in 0..20u64 {
-            stream.write_all(&number.to_le_bytes())?;
-            let mut back = [0; 8];
-            stream.read_exact(&mut back)?;
-            assert_eq!(u64::from_le_bytes(back), number);
-        }
-        send_event("echoed", peer.index);
-    }
-    Ok(())
-}
-
 /// The machine that all clusters here are forks of.
 fn boot() -> std::result::Result<&'static VmSnapshot, Failed> {
     static BOOT: OnceLock<std::result::Result<VmSnapshot, String>> = OnceLock::new();
     let booted = BOOT.get_or_init(|| {
-        let say = |line: &str| eprintln!("{line}");
-        let kernel = kernel::locate(&KernelRequest::default(), &say).map_err(|e| e.to_string())?;
         let executable = std::env::current_exe().map_err(|e| e.to_string())?;
-        let initramfs = Initramfs::pack(&executable, &[]).map_err(|e| e.to_string())?;
-        let config = VmConfig {
-            kernel: kernel.bytes,
-            initrd: initramfs.bytes,
-            ..VmConfig::default()
-        };
-        cluster::boot(config).map_err(|e| e.to_string())
+        cluster::boot(chaoscontrol_tests::machine(&executable)).map_err(|e| e.to_string())
     });
     booted.as_ref().map_err(Failed::from)
 }
@@ -231,26 +186,6 @@ fn the_wall_clock_jumps_by_the_agent() -> std::result::Result<(), Failed> {
     has(&texts, "event time 1735689101")
 }
 
-fn three_vms_talk_and_a_fork_in_mid_traffic_is_the_original() -> std::result::Result<(), Failed> {
-    let mut original = cluster("echo", 3, 1)?;
-    original.set_status_bits(STATUS_SETUP);
-    let mut told = messages(&mut original, 60);
-    // Mid-traffic, and in the middle of a tick.
-    let moment = original.now() + 345_678;
-    original.run_until(moment);
-    let mut fork = SimulationController::from_snapshot(&original.snapshot())?;
-    told.extend(messages(&mut original, 2000));
-    messages(&mut fork, 1000);
-    messages(&mut fork, 1000);
-    let echoed = told
-        .iter()
-        .filter(|(_, _, text)| text.starts_with("event echoed"))
-        .count();
-    assert_eq!(echoed, 6, "{told:#?}");
-    assert_eq!(original.state_hash(), fork.state_hash());
-    Ok(())
-}
-
 fn main() -> ExitCode {
     agent::enter(&|name| {
         BODIES
@@ -268,7 +203,6 @@ fn main() -> ExitCode {
         randomness_differs_between_vms_and_seeds_never_between_runs,
         bodies_end_in_every_way,
         the_wall_clock_jumps_by_the_agent,
-        three_vms_talk_and_a_fork_in_mid_traffic_is_the_original,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
