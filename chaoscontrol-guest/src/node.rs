@@ -118,7 +118,7 @@ impl Node {
     /// server has said so.
     ///
     /// All branches of a test share what happened until then, random numbers included. From
-    /// 0.3 ms after it on, what processes draw from the kernel differs between branches.
+    /// 2 virtual ms after it on, what processes draw from the kernel differs between branches.
     pub fn setup_complete(&self) {
         crate::setup_complete();
     }

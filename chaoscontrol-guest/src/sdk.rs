@@ -12,7 +12,7 @@ use crate::transport::{inside, send};
 /// server has said so.
 ///
 /// All branches of a test share what happened until then, random numbers included. From
-/// 0.3 ms after it on, what processes draw from the kernel differs between branches.
+/// 2 virtual ms after it on, what processes draw from the kernel differs between branches.
 pub fn setup_complete() {
     send(&Message::SetupComplete);
 }
