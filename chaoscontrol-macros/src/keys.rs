@@ -1,16 +1,19 @@
 //! The attribute's keys: one table for parsing, checking and the list in errors.
+//!
+//! The ranges are those of `KEYS` in chaoscontrol's `harness/settings.rs`, where a test
+//! compares the two: a macro crate cannot share a table with the crate that uses it.
 
 /// What a key's value must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A whole number in this range, of the type named.
     Number(u64, u64, &'static str),
-    /// A time: whether it may be zero, and the longest, as a person writes it.
-    Time { zero: bool, most: &'static str },
-    /// A size in bytes.
-    Memory,
-    /// An instant, in seconds since 1970.
-    Epoch,
+    /// A time in this range, in nanoseconds.
+    Time(u64, u64),
+    /// A size in this range, in bytes.
+    Memory(u64, u64),
+    /// An instant in this range, in seconds since 1970.
+    Epoch(u64, u64),
     /// `true` or `false`.
     Bool,
     /// One non-empty string.
@@ -41,28 +44,32 @@ const fn key(name: &'static str, field: &'static str, kind: Kind) -> Key {
     Key { name, field, kind }
 }
 
+/// The shortest `duration`, and the longest of all times: a millisecond, a day.
+const SHORT: u64 = 1_000_000;
+const LONG: u64 = 86_400_000_000_000;
+
 /// All keys, in the order of the documentation.
 #[rustfmt::skip]
 pub const KEYS: [Key; 27] = [
     key("vms", "vms", Kind::Number(1, 16, "u32")),
     key("clients", "clients", Kind::Number(0, 15, "u32")),
-    key("rounds", "rounds", Kind::Number(1, 1_000_000_000, "u32")),
+    key("rounds", "rounds", Kind::Number(1, u32::MAX as u64, "u32")),
     key("branches", "branches", Kind::Number(1, 4096, "u32")),
-    key("duration", "duration_ns", Kind::Time { zero: false, most: "24h" }),
-    key("quiet", "quiet_ns", Kind::Time { zero: true, most: "24h" }),
+    key("duration", "duration_ns", Kind::Time(SHORT, LONG)),
+    key("quiet", "quiet_ns", Kind::Time(0, LONG)),
     key("seed", "seed", Kind::Number(0, u64::MAX, "u64")),
     key("faults", "faults", Kind::Faults),
     key("schedule", "schedule", Kind::Schedule),
     key("require", "require", Kind::Texts),
-    key("memory", "memory", Kind::Memory),
+    key("memory", "memory", Kind::Memory(32 << 20, 3 << 30)),
     key("files", "files", Kind::Texts),
     key("kernel", "kernel", Kind::Text),
-    key("epoch", "epoch", Kind::Epoch),
+    key("epoch", "epoch", Kind::Epoch(0, 4_102_444_800)),
     key("instruction_ns", "instruction_ns", Kind::Number(1, 1000, "u64")),
     key("must_finish", "must_finish", Kind::Bool),
-    key("force_setup_complete", "force_setup_ns", Kind::Time { zero: false, most: "59s" }),
-    key("stall", "stall_ns", Kind::Time { zero: false, most: "24h" }),
-    key("wall_limit", "wall_limit_ns", Kind::Time { zero: false, most: "24h" }),
+    key("force_setup_complete", "force_setup_ns", Kind::Time(0, 59_000_000_000)),
+    key("stall", "stall_ns", Kind::Time(0, LONG)),
+    key("wall_limit", "wall_limit_ns", Kind::Time(0, LONG)),
     key("crate", "", Kind::Crate),
     key("mode", "", Kind::Planned),
     key("preset", "", Kind::Planned),

@@ -46,7 +46,8 @@ use syn::parse_macro_input;
 /// | `wall_limit` | time | ends the exploration, as a failure, in host time |
 /// | `crate` | path | where the `chaoscontrol` crate is, if it was renamed |
 ///
-/// A time is a string with a unit (`"500ms"`, `"10s"`, `"2min"`) or a number of seconds.
+/// A time is a string with a unit (`"500ms"`, `"10s"`, `"2min"`) or a number of seconds,
+/// a day at most; `stall`, `wall_limit` and `force_setup_complete` of 0 are never.
 #[proc_macro_attribute]
 pub fn chaos_test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as syn::ItemFn);

@@ -11,9 +11,6 @@ use crate::keys::{CLIENTS, Key, Kind, NETWORK_FAULTS, VM_FAULTS};
 use crate::number;
 use crate::suggest::hint;
 
-/// Memory of a VM, in bytes: least and greatest.
-const MEMORY: (u64, u64) = (32 << 20, 3 << 30);
-
 /// A value that was found to be right.
 pub struct Value {
     /// The constant for its field of `Attributes`.
@@ -45,9 +42,9 @@ impl Value {
 pub fn check(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
     match key.kind {
         Kind::Number(least, greatest, kind) => number_in(key, value, least, greatest, kind),
-        Kind::Time { zero, most } => time(key, value, zero, most),
-        Kind::Memory => memory(key, value),
-        Kind::Epoch => epoch(key, value),
+        Kind::Time(least, greatest) => time(key, value, least, greatest),
+        Kind::Memory(least, greatest) => memory(key, value, least, greatest),
+        Kind::Epoch(least, greatest) => epoch(key, value, least, greatest),
         Kind::Bool => boolean(key, value),
         Kind::Text => {
             let text = text(key, value, "a string")?;
@@ -94,7 +91,7 @@ fn number_in(key: &Key, value: &Expr, least: u64, greatest: u64, kind: &str) -> 
     Ok(Value::some(number, literal))
 }
 
-fn time(key: &Key, value: &Expr, zero: bool, most: &str) -> Result<Value> {
+fn time(key: &Key, value: &Expr, least: u64, greatest: u64) -> Result<Value> {
     let expected = "a time: a string with a unit (ns, us, ms, s, min, h), as in \"500ms\", or a \
                     number of seconds";
     let ns = match value {
@@ -106,15 +103,19 @@ fn time(key: &Key, value: &Expr, zero: bool, most: &str) -> Result<Value> {
     };
     match ns {
         None => Err(wrong(key, value, expected)),
-        Some(0) if !zero => Err(wrong(key, value, "longer than zero")),
-        Some(ns) if number::time(most).is_some_and(|most| ns > most) => {
-            Err(wrong(key, value, &format!("at most {most:?}")))
+        Some(ns) if !(least..=greatest).contains(&ns) => {
+            let (least, greatest) = (least / 1_000_000, greatest / 1_000_000_000);
+            Err(wrong(
+                key,
+                value,
+                &format!("from {least} ms to {greatest} s"),
+            ))
         }
         Some(ns) => Ok(Value::some(ns, proc_macro2::Literal::u64_suffixed(ns))),
     }
 }
 
-fn memory(key: &Key, value: &Expr) -> Result<Value> {
+fn memory(key: &Key, value: &Expr, least: u64, greatest: u64) -> Result<Value> {
     let bytes = match value {
         Expr::Lit(ExprLit {
             lit: Lit::Str(text),
@@ -129,12 +130,10 @@ fn memory(key: &Key, value: &Expr) -> Result<Value> {
             "a size with a unit (K, M, G), as in \"128M\"",
         ));
     };
-    if bytes < MEMORY.0 || bytes > MEMORY.1 || bytes % 4096 != 0 {
-        return Err(wrong(
-            key,
-            value,
-            "between \"32M\" and \"3G\", in whole pages of 4K",
-        ));
+    if !(least..=greatest).contains(&bytes) || bytes % 4096 != 0 {
+        let (least, greatest) = (least >> 20, greatest >> 20);
+        let expected = format!("between \"{least}M\" and \"{greatest}M\", in whole pages of 4K");
+        return Err(wrong(key, value, &expected));
     }
     Ok(Value::some(
         bytes,
@@ -142,16 +141,16 @@ fn memory(key: &Key, value: &Expr) -> Result<Value> {
     ))
 }
 
-fn epoch(key: &Key, value: &Expr) -> Result<Value> {
+fn epoch(key: &Key, value: &Expr, least: u64, greatest: u64) -> Result<Value> {
     let seconds = match value {
         Expr::Lit(ExprLit {
             lit: Lit::Str(text),
             ..
         }) => number::date(&text.value()),
-        _ => integer(value).filter(|seconds| *seconds < 1 << 33),
+        _ => integer(value),
     };
-    let Some(seconds) = seconds else {
-        let expected = "a date from 1970 on, as in \"2026-01-31\" or \"2026-01-31T12:00:00Z\", or \
+    let Some(seconds) = seconds.filter(|seconds| (least..=greatest).contains(seconds)) else {
+        let expected = "a date from 1970 to 2100, as in \"2026-01-31\" or \"2026-01-31T12:00:00Z\", or \
                         seconds since 1970";
         return Err(wrong(key, value, expected));
     };

@@ -22,12 +22,12 @@ struct Node;
     instruction_ns = 0,
     must_finish = "yes",
     force_setup_complete = "60s",
-    stall = 0,
+    stall = "25h",
     wall_limit = "1 fortnight",
 )]
 fn test(_: Node) {}
 
-#[chaos_test(vms = 17, memory = "16M", duration = "25h")]
+#[chaos_test(vms = 17, memory = "16M", duration = "1us", epoch = 4102444801)]
 fn limits(_: Node) {}
 
 fn main() {}

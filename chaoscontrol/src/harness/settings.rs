@@ -427,8 +427,46 @@ fn metadata(package: &Path) -> Result<toml::Table, SettingsError> {
 }
 
 #[cfg(test)]
+#[path = "../../../chaoscontrol-macros/src/keys.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod attribute_keys;
+
+#[cfg(test)]
 mod tests {
+    use super::attribute_keys::{self, Kind};
     use super::*;
+
+    #[test]
+    fn the_attribute_takes_the_same_ranges() {
+        for key in &KEYS {
+            let range = attribute_keys::find(key.name).map(|other| match other.kind {
+                Kind::Number(least, most, _) => (Form::Number, least, most),
+                Kind::Time(least, most) => (Form::Time, least, most),
+                Kind::Memory(least, most) => (Form::Size, least, most),
+                Kind::Epoch(least, most) => (Form::Number, least, most),
+                other => panic!("{}: {other:?}", key.name),
+            });
+            let form = match key.form {
+                Form::Seed => Form::Number,
+                form => form,
+            };
+            match key.name {
+                "workers" => assert_eq!(range, None),
+                name => assert_eq!(range, Some((form, key.least, key.most)), "{name}"),
+            }
+        }
+        let fields = attribute_keys::KEYS.iter().filter(|other| {
+            matches!(
+                other.kind,
+                Kind::Number(..) | Kind::Time(..) | Kind::Memory(..) | Kind::Epoch(..)
+            )
+        });
+        assert_eq!(
+            fields.count(),
+            KEYS.len() - 1,
+            "a key of the attribute has no setting"
+        );
+    }
 
     fn resolve(
         attributes: &Attributes,
