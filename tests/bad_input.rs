@@ -1,86 +1,18 @@
 //! Bad input of every kind, as a user would give it: each ends in a clear message, the
 //! right exit status, and nothing lost. The tests that are run here stand in `cases`.
 
+mod case;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// Settings that make a test as short as can be.
-const MANIFEST: &str = r#"
-[package.metadata.chaos]
-vms = 1
-rounds = 1
-branches = 1
-duration = "1s"
-quiet = "500ms"
-workers = 1
-"#;
-
-/// A package of its own for one test of `cases`, so that what is recorded harms nobody.
-struct Case {
-    test: &'static str,
-    folder: PathBuf,
-}
-
-impl Case {
-    /// A package for `test`; `purpose` tells it from others for the same test.
-    fn new(test: &'static str, purpose: &str) -> Case {
-        let name = format!("chaoscontrol-{test}-{purpose}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("Cargo.toml"), MANIFEST).unwrap();
-        Case { test, folder }
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cases"));
-        command.args(["--ignored", "--exact", self.test]);
-        command.env("CARGO_MANIFEST_DIR", &self.folder);
-        for name in ["CI", "CHAOS_REPLAY", "NEXTEST", "GITHUB_ACTIONS"] {
-            command.env_remove(name);
-        }
-        command
-    }
-
-    /// Runs it; answers its exit status (128 and more: a signal) and all that it printed.
-    fn run(&self, environment: &[(&str, &str)]) -> (i32, String) {
-        let output = self.command().envs(environment.iter().copied()).output();
-        let output = output.expect("the executable can be called");
-        let text = [output.stderr, output.stdout].concat();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        (output.status.code().unwrap_or(128), text)
-    }
-
-    /// Runs it to a failure that says `wanted`.
-    fn fails_with(&self, environment: &[(&str, &str)], wanted: &str) -> String {
-        let (status, text) = self.run(environment);
-        assert_eq!(status, 101, "{}:\n{text}", self.test);
-        assert!(
-            text.contains(wanted),
-            "{}: no {wanted:?} in\n{text}",
-            self.test
-        );
-        text
-    }
-
-    /// The file of its recorded failures.
-    fn record(&self) -> PathBuf {
-        let folder = self.folder.join("tests/chaos-regressions/cases");
-        folder.join(self.test).with_extension("toml")
-    }
-}
-
-impl Drop for Case {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
+use case::{Case, MANIFEST};
 
 /// Ends that are the test's failure, and what the report says of them.
-const ENDS: [(&str, &str); 11] = [
+const ENDS: [(&str, &str); 12] = [
     ("panics_on_another_thread", "thread 'worker' panicked at"),
     ("returns_an_error", "the test returned an error in vm 0"),
     ("exits", "the test's process exited with status 3 in vm 0"),
@@ -110,6 +42,7 @@ const ENDS: [(&str, &str); 11] = [
         "the test returned an error in vm 0",
     ),
     ("breaks_pid_1", "the kernel failed in vm 0"),
+    ("triple_faults", "the machine went off in vm 0"),
 ];
 
 #[test]
@@ -232,6 +165,21 @@ fn a_damaged_record_is_left_alone_and_a_strange_one_is_replayed_by_time() {
     with(&good, "replayed exactly");
     let said = with(&good[..good.len() / 2], "is damaged or cut short");
     assert!(said.contains(case.record().to_str().unwrap()), "{said}");
+    // Between two failures, where the rest is a file of the right form.
+    let entry = good.find("[[failure]]").unwrap();
+    let second = good[entry..].replacen("id = \"", "id = \"a", 1);
+    let two = [
+        &good[..entry],
+        second.trim_end_matches("[end]\n"),
+        &good[entry..],
+    ]
+    .concat();
+    with(&two, "replayed exactly");
+    let said = with(
+        &two[..two.rfind("[[failure]]").unwrap()],
+        "does not end with the line `[end]`: it was cut short after 1 of its failures",
+    );
+    assert!(said.contains(case.record().to_str().unwrap()), "{said}");
     with(
         &good.replace("version = 1\n", "version = 9\n"),
         "has version 9, and this chaoscontrol reads version 1",
@@ -299,6 +247,61 @@ fn ctrl_c_and_sigterm_end_an_exploration_with_what_was_found() {
         assert!(text.contains("interrupted at round "), "{text}");
         assert!(text.contains(" of 100000; "), "{text}");
     }
+}
+
+/// The record of a bug that was being shrunk when the user lost patience, or had just been
+/// found.
+#[test]
+fn ctrl_c_and_sigterm_while_a_bug_is_shrunk_keep_the_smallest_so_far() {
+    let moments = [
+        (libc::SIGINT, Duration::ZERO, "interrupted"),
+        (
+            libc::SIGINT,
+            Duration::from_secs(2),
+            ", then interrupted: it may not be the smallest",
+        ),
+        (
+            libc::SIGTERM,
+            Duration::from_secs(2),
+            ", then interrupted: it may not be the smallest",
+        ),
+    ];
+    for (signal, wait, wanted) in moments {
+        let case = Case::new("fails_once_killed", "shrinking");
+        let mut command = case.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        while !text.contains("shrinking: the test returned an error") {
+            assert_ne!(stderr.read_line(&mut text).unwrap(), 0, "{text}");
+        }
+        thread::sleep(wait);
+        // SAFETY: kill(2) takes numbers; the child has not been waited for, so its id is
+        // still its own.
+        assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, signal) }, 0);
+        let mut stdout = child.stdout.take().unwrap();
+        stdout.read_to_string(&mut text).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(101), "{text}");
+        assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
+        assert!(text.contains("saved   tests/chaos-regressions"), "{text}");
+        let record = fs::read_to_string(case.record()).unwrap();
+        assert!(record.contains("interrupted"), "{record}");
+        case.fails_with(&[], "replayed exactly");
+    }
+}
+
+#[test]
+fn a_summary_counts_properly_and_lists_what_the_test_could_have_reached() {
+    let (status, text) = Case::new("passes", "summary").run(&[]);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("passes: 1 round, 1 branch in "), "{text}");
+    assert!(
+        text.contains("never exercised reachable \"in a thousandth life\""),
+        "{text}"
+    );
+    // A site of another test's function.
+    assert!(!text.contains("in a second life"), "{text}");
 }
 
 #[test]

@@ -140,6 +140,16 @@ fn breaks_pid_1(node: Node) -> Result {
     Ok(())
 }
 
+/// Resets the machine, which this kernel does by a triple fault: an interrupt without a
+/// table of interrupts.
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn triple_faults(node: Node) {
+    node.setup_complete();
+    // SAFETY: reboot(2) takes a number and touches no memory of this process.
+    unsafe { libc::reboot(libc::RB_AUTOBOOT) };
+}
+
 /// A register value as a program gone wild might have it: small, near the buffer, or anything.
 fn wild(buffer: &[u8]) -> u64 {
     let random = get_random();
@@ -224,6 +234,32 @@ fn out(port: u16, address: u64, length: u64, value: u64) {
 #[ignore = "for bad_input.rs"]
 fn explores_for_days(node: Node) {
     stay(&node);
+}
+
+/// Takes a fault, and a while each time, so that there is time in which it is being shrunk.
+#[chaos_test(vms = 2, rounds = 1000, branches = 4, duration = "5s", quiet = "2s")]
+#[ignore = "for bad_input.rs"]
+fn fails_once_killed(node: Node) -> Result {
+    if node.incarnation() == 0 {
+        stay(&node);
+    }
+    assert_reachable!("in a second life");
+    let sum = (0..1_000_000u64).fold(0, |sum, number| std::hint::black_box(sum ^ number));
+    Err(format!("killed, and {sum}").into())
+}
+
+/// A site in no test's function.
+fn rare() {
+    assert_reachable!("in a thousandth life");
+}
+
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn passes(node: Node) {
+    if node.incarnation() == 999 {
+        rare();
+    }
+    node.setup_complete();
 }
 
 chaoscontrol::main!();

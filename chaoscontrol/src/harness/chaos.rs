@@ -7,6 +7,7 @@ use std::fs;
 use libtest_mimic::Failed;
 
 use super::compared::{self, compared};
+use super::count::count;
 use super::entry::Package;
 use super::registry::{Schedule, TestCase};
 use super::regression::{Recorded, Store};
@@ -193,8 +194,8 @@ fn demand(teller: &Teller<'_>, expected: Option<&str>) -> Result<(), Failed> {
         Some(found) => Err(teller.unexpected(&found, expected)),
         None => should_panic(None, expected).map_err(|why| {
             failed(format!(
-                "{why} all {} rounds of exploration",
-                outcome.stats.round
+                "{why} {} of exploration",
+                count(outcome.stats.round, "round")
             ))
         }),
     }
@@ -260,17 +261,18 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
 fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Failed> {
     let outcome = &searched.outcome;
     if let Some(shrunk) = &searched.shrunk {
-        let mut found = Found::shrunk(shrunk);
+        let mut found = Found::shrunk(shrunk, searched.cut());
         let branches = outcome.findability.branches;
         let mut remark = format!(
-            "{} of {branches} branches found a failure",
-            outcome.findability.failed
+            "{} of {} found a failure",
+            outcome.findability.failed,
+            count(branches, "branch")
         );
         if let Some(green) = outcome.findability.green_branches_for_a_fix() {
             let rounds = green.div_ceil(teller.world.settings.branches.max(1));
             remark += &format!(
-                "; after a fix, {rounds} green {} would make it credible",
-                if rounds == 1 { "round" } else { "rounds" }
+                "; after a fix, {} would make it credible",
+                count(rounds, "green round")
             );
         }
         found.remarks.push(remark);
@@ -296,16 +298,19 @@ fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Fa
             "interrupted"
         };
         return Err(failed(format!(
-            "{why} at round {} of {}; {} branches found no failure",
-            stats.round, stats.of, stats.branches
+            "{why} at round {} of {}; {} found no failure",
+            stats.round,
+            stats.of,
+            count(stats.branches, "branch")
         )));
     }
     let mut judged = outcome.judged.iter();
     Ok(judged.next().map(|first| Found {
         failure: first.clone(),
         notes: vec![format!(
-            "judged after {} rounds, {} branches",
-            stats.round, stats.branches
+            "judged after {}, {}",
+            count(stats.round, "round"),
+            count(stats.branches, "branch")
         )],
         remarks: judged
             .map(|failure| format!("also: {}", failure.describe(None)))

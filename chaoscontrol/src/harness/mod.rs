@@ -3,6 +3,7 @@
 mod chaos;
 mod compared;
 pub mod cores;
+mod count;
 pub mod entry;
 mod progress;
 pub mod registry;

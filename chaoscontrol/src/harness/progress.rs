@@ -4,11 +4,15 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use crate::explore::{Progress, RoundStats, ShrinkLimits};
+use super::count::count;
+use crate::explore::{Bug, Progress, RoundStats, ShrinkLimits};
 
 /// The least time between two lines.
 const TERMINAL: Duration = Duration::from_millis(100);
 const PLAIN: Duration = Duration::from_secs(10);
+
+/// Wipes a terminal's line.
+const WIPE: &str = "\r\x1b[2K";
 
 /// Shows an exploration's progress on standard error.
 pub struct Meter {
@@ -33,6 +37,20 @@ impl Meter {
         }
     }
 
+    /// Tells of a bug that is going to be shrunk, which can take long.
+    pub fn found(&mut self, bug: &Bug) {
+        let what = bug.failure.describe(bug.start_ns);
+        let what = what.lines().next().unwrap_or_default();
+        let (round, branch) = (bug.round, bug.branch);
+        let wipe = if self.dirty { WIPE } else { "" };
+        self.dirty = false;
+        let _ = writeln!(
+            io::stderr(),
+            "{wipe}{}: failed in round {round}, branch {branch}, shrinking: {what}",
+            self.name
+        );
+    }
+
     fn show(&mut self, line: impl FnOnce(&str, Duration) -> String) {
         let pause = if self.terminal { TERMINAL } else { PLAIN };
         if self.shown.elapsed() < pause {
@@ -44,7 +62,7 @@ impl Meter {
         let mut stderr = io::stderr().lock();
         let _ = if self.terminal {
             self.dirty = true;
-            write!(stderr, "\r\x1b[2K{line}")
+            write!(stderr, "{WIPE}{line}")
         } else {
             writeln!(stderr, "{line}")
         };
@@ -55,7 +73,7 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         if self.dirty {
-            let _ = write!(io::stderr(), "\r\x1b[2K");
+            let _ = write!(io::stderr(), "{WIPE}");
         }
     }
 }
@@ -68,8 +86,9 @@ impl Progress for Meter {
     fn shrinking(&mut self, runs: u64, limits: &ShrinkLimits, faults: usize) {
         self.show(|name, _| {
             format!(
-                "{name}: shrinking, {faults} faults left after {runs} of at most {} runs",
-                limits.runs
+                "{name}: shrinking, {} left after {runs} of at most {}",
+                count(faults as u64, "fault"),
+                count(limits.runs, "run")
             )
         });
     }
@@ -80,10 +99,10 @@ fn exploring(name: &str, stats: &RoundStats, elapsed: Duration) -> String {
     let rate = stats.branches as f64 / seconds.max(1e-3);
     let left = seconds / stats.round.max(1) as f64 * stats.of.saturating_sub(stats.round) as f64;
     format!(
-        "{name}: round {} of {}, {rate:.1} branches/s, {} edges, corpus {}, bugs {}, {} left",
+        "{name}: round {} of {}, {rate:.1} branches/s, {}, corpus {}, bugs {}, {} left",
         stats.round,
         stats.of,
-        stats.edges,
+        count(stats.edges, "edge"),
         stats.corpus,
         stats.bugs,
         duration(left)

@@ -88,7 +88,11 @@ impl Report<'_> {
                 "  saved   {}   (check it in: it runs first next time)",
                 shown(path)
             ),
-            Saved::Scratch(path) => writeln!(text, "  saved   {}", shown(path)),
+            Saved::Scratch { path, why: None } => writeln!(text, "  saved   {}", shown(path)),
+            Saved::Scratch {
+                path,
+                why: Some(why),
+            } => writeln!(text, "  saved   {}   (since {why})", shown(path)),
             Saved::Lost {
                 path,
                 source,

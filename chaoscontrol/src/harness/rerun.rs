@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::count::count;
 use crate::cluster::{ClusterError, TICK_NS};
 use crate::explore::Recipe;
 use crate::explore::simulation::{Entry, Scenario, Simulation};
@@ -92,9 +93,9 @@ fn missing(simulation: &mut Simulation, vms: usize) -> Vec<String> {
             if name.starts_with("Ud") {
                 continue;
             }
-            let (times, at) = (met.count, met.first_rip);
+            let (times, at) = (count(met.count, "time"), met.first_rip);
             phrases.push(format!(
-                "vm {vm} executed {name}, an instruction that this CPU does not have, {times} times, first at {at:#x}"
+                "vm {vm} executed {name}, an instruction that this CPU does not have, {times}, first at {at:#x}"
             ));
         }
     }

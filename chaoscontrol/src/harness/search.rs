@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chaoscontrol_guest::catalog::SITES;
+use chaoscontrol_guest::catalog::{SITES, Site};
 
 use super::cores::Cores;
 use super::progress::Meter;
-use super::registry::TestCase;
+use super::registry::{TESTS, TestCase};
 use super::signals;
 use super::world::World;
 use crate::explore::simulation::{Checkpoint, SimulationFactory};
@@ -34,6 +34,17 @@ pub struct Searched {
     pub out_of_time: bool,
     /// Host time it took.
     pub elapsed: Duration,
+}
+
+impl Searched {
+    /// What ended shrinking before it was done.
+    pub fn cut(&self) -> &'static str {
+        match self.out_of_time {
+            true => "out of time",
+            false if signals::stopped() => "interrupted",
+            false => "at its limit",
+        }
+    }
 }
 
 /// Explores `world`, trying `initial` first. The first bug is shrunk if `wanted` says so.
@@ -74,6 +85,7 @@ pub fn search(
         let elapsed = began.elapsed();
         let shrunk = match outcome.bugs.first() {
             Some(bug) if wanted(&outcome.bugs) => {
+                meter.found(bug);
                 let limits = ShrinkLimits::default();
                 let shrinker = Shrinker::new(bug.clone(), limits, &mut workers, stop, &mut meter);
                 Some(shrinker.shrink()?)
@@ -91,19 +103,28 @@ pub fn search(
     })
 }
 
-/// Verdicts that know the sites of this executable; those in the test's function are required.
+/// Verdicts that know the sites that the test may reach: those in its function, which are
+/// required, and those in no test's function.
 fn verdicts(case: &TestCase) -> Verdicts {
     let mut verdicts = Verdicts::new(case.attributes.require.iter().map(|m| (*m).to_owned()));
     for site in SITES {
+        let own = holds(case, site);
+        if !own && TESTS.iter().any(|other| holds(other, site)) {
+            continue;
+        }
         let place = Place {
             file: site.file.to_owned(),
             line: site.line,
             column: site.column,
         };
-        let own = site.file == case.file && (case.line..=case.end_line).contains(&site.line);
         verdicts.site(site.kind, site.message, place, own);
     }
     verdicts
+}
+
+/// Whether a site stands in the test's function.
+fn holds(case: &TestCase, site: &Site) -> bool {
+    site.file == case.file && (case.line..=case.end_line).contains(&site.line)
 }
 
 /// Sets a flag when somebody asks to stop, or when host time is up.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
+use super::count::count;
 use crate::explore::{Findability, RoundStats, Totals};
 use crate::oracle::Verdicts;
 
@@ -42,12 +43,13 @@ impl Summary<'_> {
         } = self.totals;
         let seconds = self.elapsed.as_secs_f64();
         let mut text = format!(
-            "{}: {} rounds, {branches} branches in {seconds:.1} s ({:.1}/s), {:.0} virtual s, {} edges, seed {:#x}\n",
+            "{}: {}, {} in {seconds:.1} s ({:.1}/s), {:.0} virtual s, {}, seed {:#x}\n",
             self.name,
-            self.stats.round,
+            count(self.stats.round, "round"),
+            count(*branches, "branch"),
             *branches as f64 / seconds.max(1e-3),
             *simulated_ns as f64 / 1e9,
-            self.stats.edges,
+            count(self.stats.edges, "edge"),
             self.seed,
         );
         let kinds = faults
@@ -72,7 +74,8 @@ impl Summary<'_> {
         }
         let one_in = (1.0 / self.findability.at_most()).floor();
         let found = format!(
-            "a bug that shows in 1 of {one_in:.0} branches would have been found in 95 of 100 such runs"
+            "a bug that shows in 1 of {} would have been found in 95 of 100 such runs",
+            count(one_in as u64, "branch")
         );
         row(&mut text, "findability", &found);
         text

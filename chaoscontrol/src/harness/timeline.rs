@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::count::count;
 use crate::explore::simulation::{Entry, EntryKind};
 use crate::oracle::{Failure, FailureKind};
 
@@ -35,8 +36,8 @@ pub fn render(failure: &Failure, timeline: &[Entry], start: Option<u64>, vms: us
     if earlier.len() > shown.len() {
         let _ = writeln!(
             text,
-            "     ... {} lines left out",
-            earlier.len() - shown.len()
+            "     ... {} left out",
+            count((earlier.len() - shown.len()) as u64, "line")
         );
     }
     for entry in last {

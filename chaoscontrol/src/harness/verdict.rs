@@ -5,6 +5,7 @@ use std::env;
 
 use libtest_mimic::Failed;
 
+use super::count::count;
 use super::entry::Package;
 use super::registry::TestCase;
 use super::regression::{Recorded, Saved, Store};
@@ -30,22 +31,27 @@ pub struct Found {
 }
 
 impl Found {
-    /// What shrinking left, not run again yet.
-    pub fn shrunk(shrunk: &Shrunk) -> Found {
+    /// What shrinking left, not run again yet; `cut` is what ended it if nothing else did.
+    pub fn shrunk(shrunk: &Shrunk, cut: &str) -> Found {
         let bug = &shrunk.bug;
-        let plural = |n: usize| if n == 1 { "" } else { "s" };
         let mut note = format!("found in round {}, branch {}", bug.round, bug.branch);
-        let (from, to) = (shrunk.from, bug.recipe.schedule.len());
+        let (from, to) = (
+            count(shrunk.from as u64, "fault"),
+            bug.recipe.schedule.len(),
+        );
         note += &match (shrunk.reproduced, shrunk.runs) {
-            (true, _) if from == 0 => "; it takes no fault".to_owned(),
-            (true, runs) => format!(
-                "; shrunk from {from} fault{} to {to} in {runs} runs",
-                plural(from)
-            ),
-            (false, 0) => format!(
-                "; interrupted before it was shrunk, it has {from} fault{}",
-                plural(from)
-            ),
+            (true, _) if shrunk.from == 0 => "; it takes no fault".to_owned(),
+            (true, runs) => {
+                let end = match shrunk.minimal {
+                    true => String::new(),
+                    false => format!(", then {cut}: it may not be the smallest"),
+                };
+                format!(
+                    "; shrunk from {from} to {to} in {}{end}",
+                    count(runs, "run")
+                )
+            }
+            (false, 0) => format!("; {cut} before it was shrunk, it has {from}"),
             (false, _) => "; it did not come again when it was run again".to_owned(),
         };
         Found {

@@ -2,8 +2,10 @@
 //! processes of a user.
 
 use std::env;
+use std::ffi::CString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The user's cache folder for this project: `CHAOS_CACHE`, else `chaoscontrol` in
@@ -58,16 +60,50 @@ impl Lock {
 /// What the file system says; the partial file is removed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = path.with_extension(format!("part{}", std::process::id()));
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    // Some file systems notice only when they are synchronized that they have no room.
+    let whole = || {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    };
+    let written = whole();
     if written.is_err() {
         let _ = fs::remove_file(&part);
     }
     written
 }
 
+/// Bytes that can still be written below `folder`, 0 if no file can be made there.
+///
+/// # Errors
+/// What the file system says.
+pub fn room(folder: &Path) -> io::Result<u64> {
+    let path = CString::new(folder.as_os_str().as_bytes())?;
+    // SAFETY: all-zero bytes are a valid `statvfs`, which is plain data.
+    let mut disk: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` is a string with a final zero and `disk` is writable and exclusively
+    // borrowed; both outlive the call, which keeps neither.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut disk) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // File systems without a fixed number of files say 0 of 0.
+    let no_file = disk.f_files > 0 && disk.f_favail == 0;
+    Ok(match no_file {
+        true => 0,
+        false => disk.f_bavail.saturating_mul(disk.f_frsize),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_room_in_folders_that_exist() {
+        assert!(room(&env::temp_dir()).unwrap() > 0);
+        assert!(room(Path::new("/no/such/folder")).is_err());
+    }
 
     #[test]
     fn a_second_holder_waits() {

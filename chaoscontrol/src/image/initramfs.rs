@@ -32,7 +32,7 @@ pub enum InitramfsError {
     Elf(#[from] ElfError),
     /// A shared library is nowhere to be found.
     #[error(
-        "{library}, which {wanted_by} asks for, is in none of {searched}; install it, or add its folder to LD_LIBRARY_PATH"
+        "the shared library {library}, which {wanted_by} asks for, is in none of {searched}; install it, or add its folder to LD_LIBRARY_PATH"
     )]
     Library {
         /// The library's name.
@@ -251,8 +251,16 @@ fn find(
     program: &Program,
     wanted_by: &Path,
 ) -> Result<(PathBuf, String), InitramfsError> {
-    if library.contains('/') {
-        return Ok((library.into(), library.to_owned()));
+    let missing = |searched: String| InitramfsError::Library {
+        library: library.to_owned(),
+        wanted_by: wanted_by.display().to_string(),
+        searched,
+    };
+    if let Some((folder, _)) = library.rsplit_once('/') {
+        return match Path::new(library).is_file() {
+            true => Ok((library.into(), library.to_owned())),
+            false => Err(missing(folder.to_owned())),
+        };
     }
     let environment = env::var("LD_LIBRARY_PATH").unwrap_or_default();
     let own = program.search.iter().map(String::as_str);
@@ -269,11 +277,8 @@ fn find(
             return Ok((host, format!("{folder}/{library}")));
         }
     }
-    Err(InitramfsError::Library {
-        library: library.to_owned(),
-        wanted_by: wanted_by.display().to_string(),
-        searched: own.chain(LIBRARY_FOLDERS).collect::<Vec<_>>().join(", "),
-    })
+    let searched: Vec<&str> = own.chain(LIBRARY_FOLDERS).collect();
+    Err(missing(searched.join(", ")))
 }
 
 /// The folder in which the host's own loader, which is packed too, finds libraries unasked.

@@ -29,6 +29,14 @@ pub enum StoreError {
         /// What the host said.
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error("{path} cannot be written: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// What the host said.
+        source: io::Error,
+    },
     /// A failure is asked for that is nowhere.
     #[error(
         "CHAOS_REPLAY={id}: no such failure is recorded in {checked_in} or below {scratch}{known}"
@@ -51,7 +59,12 @@ pub enum Saved {
     /// It stands in the source tree.
     CheckIn(PathBuf),
     /// It stands beside the build.
-    Scratch(PathBuf),
+    Scratch {
+        /// The file.
+        path: PathBuf,
+        /// Why not in the source tree, where it belongs.
+        why: Option<String>,
+    },
     /// It could not be written.
     Lost {
         /// The file.
@@ -132,23 +145,34 @@ impl Store {
     pub fn save(&self, failure: &Recorded) -> Saved {
         let beside = self.scratch.join(format!("{}.toml", failure.id));
         let alone = text::write(std::slice::from_ref(failure));
-        if self.writes_source
-            && let Ok(mut all) = self.checked_in()
-        {
-            all.retain(|known| known.id != failure.id);
-            all.push(failure.clone());
-            if put(&self.checked_in, &text::write(&all)).is_ok() {
-                return Saved::CheckIn(self.checked_in.clone());
-            }
-        }
+        let why = match self.check_in(failure) {
+            Ok(true) => return Saved::CheckIn(self.checked_in.clone()),
+            Ok(false) => None,
+            Err(error) => Some(error.to_string()),
+        };
         match put(&beside, &alone) {
-            Ok(()) => Saved::Scratch(beside),
+            Ok(()) => Saved::Scratch { path: beside, why },
             Err(source) => Saved::Lost {
                 path: beside,
                 source,
                 text: alone,
             },
         }
+    }
+
+    /// Adds a failure to those in the source tree; false if that is not to be written.
+    fn check_in(&self, failure: &Recorded) -> Result<bool, StoreError> {
+        if !self.writes_source {
+            return Ok(false);
+        }
+        let mut all = self.checked_in()?;
+        all.retain(|known| known.id != failure.id);
+        all.push(failure.clone());
+        put(&self.checked_in, &text::write(&all)).map_err(|source| StoreError::Write {
+            path: self.checked_in.display().to_string(),
+            source,
+        })?;
+        Ok(true)
     }
 }
 
@@ -215,7 +239,7 @@ mod tests {
             writes_source: false,
             ..store
         };
-        assert!(matches!(store.save(&example()), Saved::Scratch(_)));
+        assert!(matches!(store.save(&example()), Saved::Scratch { .. }));
         assert!(!store.checked_in.exists());
         assert_eq!(store.find("0badcafe").unwrap(), example());
         fs::remove_dir_all(folder).unwrap();
@@ -227,7 +251,7 @@ mod tests {
         put(&store.checked_in, "version = 1\n[[failure]]\nid = \"a").unwrap();
         let error = store.checked_in().unwrap_err().to_string();
         assert!(error.contains("b.toml is damaged or cut short"), "{error}");
-        assert!(matches!(store.save(&example()), Saved::Scratch(_)));
+        assert!(matches!(store.save(&example()), Saved::Scratch { .. }));
         let text = fs::read_to_string(&store.checked_in).unwrap();
         assert!(text.ends_with("id = \"a"));
         fs::remove_dir_all(folder).unwrap();

@@ -1,4 +1,7 @@
 //! The form of a file of recorded failures: TOML that a person can read and edit.
+//!
+//! It ends with a line of its own, since a file that was cut short between two failures is
+//! as good a TOML file as the whole one.
 
 use std::fmt::Write;
 
@@ -23,12 +26,20 @@ const HEADER: &str = "\
 # Delete an entry whose bug is of no more interest.
 ";
 
+/// The last line: the name of a table without contents.
+const END: &str = "[end]";
+
 /// Why a text is no file of recorded failures, to be read after the file's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// It is not TOML, perhaps since it was cut short.
     #[error("is damaged or cut short: {0}")]
     Syntax(String),
+    /// Its last line is missing.
+    #[error(
+        "does not end with the line `{END}`: it was cut short after {0} of its failures; restore the rest, or, if these are all there are, add that line"
+    )]
+    Cut(usize),
     /// It is of another version.
     #[error(
         "has version {0}, and this chaoscontrol reads version {VERSION}: upgrade chaoscontrol, or move the file away"
@@ -71,7 +82,11 @@ pub fn read(text: &str) -> Result<Vec<Recorded>, ReadError> {
             None => Err(ReadError::Syntax(format!("failure {number} is no table"))),
         }
     };
-    failures.iter().enumerate().map(entry).collect()
+    let failures = failures.iter().enumerate().map(entry).collect();
+    match table.get("end") {
+        Some(Value::Table(_)) => failures,
+        _ => failures.and_then(|whole: Vec<Recorded>| Err(ReadError::Cut(whole.len()))),
+    }
 }
 
 /// A file's text.
@@ -80,7 +95,7 @@ pub fn write(failures: &[Recorded]) -> String {
     for failure in failures {
         text.push_str(&entry(failure));
     }
-    text
+    text + "\n" + END + "\n"
 }
 
 fn shown(value: &Value) -> String {
@@ -384,12 +399,13 @@ pub(super) mod tests {
 
     #[test]
     fn every_cut_is_noticed() {
-        let text = write(&[example()]);
+        let text = write(&[example(), example()]);
         let whole = text.trim_end().len();
-        let entry = text.find("[[failure]]").unwrap();
-        for end in (entry + 1..whole).filter(|end| text.is_char_boundary(*end)) {
+        for end in (0..whole).filter(|end| text.is_char_boundary(*end)) {
             assert!(read(&text[..end]).is_err(), "cut after:\n{}", &text[..end]);
         }
+        let second = text.rfind("[[failure]]").unwrap();
+        assert_eq!(read(&text[..second]), Err(ReadError::Cut(1)));
     }
 
     #[test]

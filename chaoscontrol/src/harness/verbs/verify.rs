@@ -12,6 +12,7 @@ use crate::explore::Recipe;
 use crate::explore::RunnerFactory;
 use crate::explore::simulation::{Simulation, SimulationFactory};
 use crate::fault::{FaultSchedule, Stream};
+use crate::harness::count::count;
 use crate::replay::{HashRecord, TickRecord};
 
 /// Virtual ns between the instants at which hashes are compared.
@@ -79,7 +80,8 @@ pub fn verify(mut arguments: Arguments) -> Result<ExitCode, String> {
         println!("the runs differ");
         return Ok(ExitCode::FAILURE);
     }
-    println!("{runs} runs agree; hash {last}");
+    let agree = if runs == 1 { "agrees" } else { "agree" };
+    println!("{} {agree}; hash {last}", count(runs, "run"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -125,8 +127,9 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode, String> {
     })?;
     let (record, hash, failure) = record;
     println!(
-        "{others} other workers, {} faults, {failure}, hash {hash:016x}",
-        recipe.schedule.len()
+        "{}, {}, {failure}, hash {hash:016x}",
+        count(others, "other worker"),
+        count(recipe.schedule.len() as u64, "fault")
     );
     print!("{record}");
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,10 @@ use std::process::Command;
 
 use super::build::{Steps, Stop};
 use super::recipe;
+use crate::image::cache;
+
+/// Bytes that a build with fetched packages takes. apt may hang for ever on a full disk.
+const ROOM: u64 = 5 << 29;
 
 /// Programs that the build calls, and the packages that have them.
 const TOOLS: [(&str, &str); 5] = [
@@ -57,6 +61,12 @@ impl Apt {
 
     fn update(&mut self, steps: &Steps<'_>) -> Result<(), Stop> {
         if !self.fresh {
+            const STEP: &str = "fetching packages";
+            let room = cache::room(&self.folder).map_err(|e| Stop::new(STEP, e))?;
+            if room < ROOM {
+                let why = "it was not begun, since packages, source and objects need 2.5 GiB";
+                return Err(Stop::no_room(STEP, why));
+            }
             steps.run(
                 "fetching the package lists (apt-get update)",
                 self.command().arg("update"),
@@ -109,7 +119,7 @@ impl Apt {
             .filter(|(tool, _)| !on_path(tool))
             .map(|&(_, package)| package)
             .collect();
-        if !Path::new("/usr/include/gelf.h").exists() {
+        if !Path::new("/usr/include/gelf.h").exists() && !on_list("CPATH", "gelf.h") {
             packages.push("libelf-dev");
         }
         if !on_path("gcc") {
@@ -152,8 +162,13 @@ impl Apt {
 
 /// Whether `tool` is a file in a folder of PATH.
 fn on_path(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(tool).is_file())
+    on_list("PATH", tool)
+}
+
+/// Whether there is a file of this name in a folder that a variable lists.
+fn on_list(variable: &str, name: &str) -> bool {
+    let list = std::env::var_os(variable).unwrap_or_default();
+    std::env::split_paths(&list).any(|folder| folder.join(name).is_file())
 }
 
 /// Points library links whose target is installed on the system, and so was not

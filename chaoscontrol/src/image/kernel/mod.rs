@@ -47,13 +47,27 @@ pub enum KernelError {
     Offline(String),
     /// The cache cannot be written.
     #[error(
-        "the cache folder {path} cannot be used: {source}; set CHAOS_CACHE to a folder with 2 GiB of room"
+        "the cache folder {path} cannot be used: {source}; set CHAOS_CACHE to a folder with 2.5 GiB of room"
     )]
     Cache {
         /// The folder or file.
         path: String,
         /// What the host said.
         source: io::Error,
+    },
+    /// A step of the build failed for want of room.
+    #[error(
+        "the disk under {path} has too little room ({room} MiB are left): {step} failed: {why}; make 2.5 GiB of room there, or set CHAOS_CACHE to a folder that has them"
+    )]
+    Full {
+        /// The folder of the kernel.
+        path: String,
+        /// MiB left.
+        room: u64,
+        /// What was being done.
+        step: String,
+        /// What went wrong.
+        why: String,
     },
     /// A step of the build failed.
     #[error(
