@@ -194,8 +194,8 @@ fn a_damaged_record_is_left_alone_and_a_strange_one_is_replayed_by_time() {
     let (head, tail) = lines[trail + 3].split_at(cut);
     let digit = if tail.starts_with('0') { '1' } else { '0' };
     lines[trail + 3] = format!("{head}{digit}{}", &tail[1..]);
-    let last = lines.len() - 1;
-    lines[last] = "state = \"0x0000000000000001\"".to_owned();
+    let state = lines.iter().position(|line| line.starts_with("state = "));
+    lines[state.unwrap()] = "state = \"0x0000000000000001\"".to_owned();
     let said = with(&(lines.join("\n") + "\n"), "diverged: it ended in state");
     for wanted in [
         "recorded was 0000000000000001",
