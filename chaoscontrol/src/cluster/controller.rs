@@ -9,7 +9,8 @@ use super::event::{ClusterEvent, EventKind, TickHashes};
 use super::fabric::{LinkFaults, NetworkFabric, NetworkStats, TICK_NS};
 use super::slot::{VmSlot, VmStatus};
 use super::snapshot::ClusterError;
-use crate::machine::{DeterministicVm, Output, OutputKind, Stop, VmSnapshot};
+use crate::cpu::soft::coverage::CodeMap;
+use crate::machine::{DeterministicVm, EdgeCounters, Output, OutputKind, Stop, VmSnapshot};
 
 /// Bytes of frames that may wait for one VM; what comes then is dropped.
 const MAX_WAITING: u64 = 16 << 20;
@@ -34,6 +35,8 @@ pub struct SimulationController {
     pub(super) vms: Vec<DeterministicVm>,
     pub(super) state: ClusterState,
     pub(super) hashes: Vec<TickHashes>,
+    /// Travels with the turn; empty if nothing is counted.
+    pub(super) edges: EdgeCounters,
 }
 
 impl SimulationController {
@@ -73,6 +76,7 @@ impl SimulationController {
             config: Arc::new(config),
             state,
             hashes: Vec::new(),
+            edges: EdgeCounters::default(),
         };
         for vm in 0..cluster.config.vms {
             cluster.power_on(vm);
@@ -104,6 +108,20 @@ impl SimulationController {
     /// guest can see through it gives up determinism.
     pub fn vm_mut(&mut self, vm: usize) -> &mut DeterministicVm {
         &mut self.vms[vm]
+    }
+
+    /// Counts the edges that the guests take from now on; `map` names the code of packed
+    /// files.
+    pub fn count_edges(&mut self, map: &Arc<CodeMap>) {
+        for vm in &mut self.vms {
+            vm.name_code(map);
+        }
+        self.edges = EdgeCounters::new();
+    }
+
+    /// How often each edge was taken by any VM, if that is counted; not part of the state.
+    pub fn edges(&mut self) -> &mut EdgeCounters {
+        &mut self.edges
     }
 
     /// The network's counters.
@@ -173,7 +191,10 @@ impl SimulationController {
             if self.state.slots[vm].status != VmStatus::Running {
                 continue;
             }
-            let stop = self.vms[vm].run_until(end);
+            let machine = &mut self.vms[vm];
+            machine.swap_counters(&mut self.edges);
+            let stop = machine.run_until(end);
+            machine.swap_counters(&mut self.edges);
             sent.extend(self.vms[vm].take_outputs().into_iter().map(|o| (vm, o)));
             if stop == Stop::Off {
                 self.state.slots[vm].status = VmStatus::Halted;

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::config::{ClusterConfig, Life};
 use super::controller::{ClusterState, SimulationController};
 use crate::cpu::RamError;
-use crate::machine::{DeterministicVm, RandomStream, VmSnapshot};
+use crate::machine::{DeterministicVm, EdgeCounters, RandomStream, VmSnapshot};
 
 /// Why a cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +115,7 @@ impl SimulationController {
                 .collect::<Result<_, _>>()?,
             state: whole.state.clone(),
             hashes: Vec::new(),
+            edges: EdgeCounters::default(),
         })
     }
 

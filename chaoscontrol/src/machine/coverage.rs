@@ -1,4 +1,4 @@
-//! Which branches a machine's guest took, counted outside of its state.
+//! Which branches guests take, counted outside of their machines' state.
 
 use std::sync::Arc;
 
@@ -8,26 +8,37 @@ use crate::cpu::soft::coverage::{CodeMap, REGION, REGIONS};
 /// Counters of a coverage map.
 pub const COVERAGE: usize = REGION * REGIONS;
 
-impl DeterministicVm {
-    /// Counts the edges that the guest takes from now on; `map` names the code of packed files.
-    pub fn count_edges(&mut self, map: &Arc<CodeMap>) {
-        self.cpu.set_code_map(Arc::clone(map));
-        self.cpu.set_coverage(true);
+/// The saturating counters of edges. Machines that run in turn share one: what they
+/// execute is mostly the same, and so the counters stay in the host's caches.
+#[derive(Debug, Default)]
+pub struct EdgeCounters(Box<[u8]>);
+
+impl EdgeCounters {
+    /// [`COVERAGE`] counters, all zero.
+    pub fn new() -> EdgeCounters {
+        EdgeCounters(vec![0; COVERAGE].into())
     }
 
-    /// Adds what was counted since the last call to `total`, [`COVERAGE`] saturating
-    /// counters, and begins anew.
-    pub fn drain_edges(&mut self, total: &mut [u8]) {
-        /// Counters looked at together: most are zero.
-        const STRIDE: usize = 32;
-        let counted = self.cpu.coverage();
-        for (at, chunk) in counted.chunks_exact(STRIDE).enumerate() {
-            if chunk != [0; STRIDE] {
-                for (counter, total) in chunk.iter().zip(&mut total[at * STRIDE..]) {
-                    *total = total.saturating_add(*counter);
-                }
-            }
-        }
-        self.cpu.clear_coverage();
+    /// The counters.
+    pub fn get(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The counters, to begin anew or go on from others.
+    pub fn get_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl DeterministicVm {
+    /// Names the code of packed files; other user code is not counted.
+    pub fn name_code(&mut self, map: &Arc<CodeMap>) {
+        self.cpu.set_code_map(Arc::clone(map));
+    }
+
+    /// Exchanges this machine's counters, none at first, for `counters`. The edges that the
+    /// guest takes are counted while there are any.
+    pub fn swap_counters(&mut self, counters: &mut EdgeCounters) {
+        self.cpu.swap_counters(&mut counters.0);
     }
 }

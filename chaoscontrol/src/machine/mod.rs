@@ -54,7 +54,7 @@ pub use crate::cpu::CpuConfig;
 pub use crate::devices::random::RandomStream;
 pub use clock::{Clock, MAX_SKEW_PPM, MIN_SKEW_PPM, VirtualTsc};
 pub use config::{BASE_CMDLINE, VmConfig};
-pub use coverage::COVERAGE;
+pub use coverage::{COVERAGE, EdgeCounters};
 pub use flat::{FLAT_ENTRY, flat_kernel};
 pub use output::{Output, OutputKind};
 pub use snapshot::VmSnapshot;

@@ -9,13 +9,12 @@ use crate::LEASE;
 /// How long a client waits for the answer of one server.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The least time out that a socket takes.
-const TICK: Duration = Duration::from_millis(1);
-
 /// A lock that is held.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Held {
     token: u64,
+    /// The servers that granted it.
+    grants: Vec<usize>,
     /// From then on somebody else may have it.
     pub until: Instant,
 }
@@ -48,19 +47,20 @@ impl Client {
     pub fn acquire(&mut self, lock: &str) -> Option<Held> {
         self.attempts += 1;
         let token = u64::from(self.number) << 32 | u64::from(self.attempts);
-        let held = Held {
+        let mut held = Held {
             token,
+            grants: Vec::new(),
             until: Instant::now() + LEASE,
         };
         let servers = self.servers.len();
-        let (mut granted, mut denied) = (0, 0);
+        let mut denied = 0;
         for asked in 0..servers {
             let server = (self.attempts as usize + asked) % servers;
             match self.ask(server, &format!("acquire {lock} {token}\n")) {
-                true => granted += 1,
+                true => held.grants.push(server),
                 false => denied += 1,
             }
-            if granted > servers / 2 && Instant::now() < held.until {
+            if held.grants.len() > servers / 2 && Instant::now() < held.until {
                 return Some(held);
             }
             if denied > servers / 2 {
@@ -73,65 +73,59 @@ impl Client {
 
     /// Gives `lock` back.
     pub fn release(&mut self, lock: &str, held: Held) {
-        for server in 0..self.servers.len() {
+        let request = format!("release {lock} {}\n", held.token);
+        for server in held.grants {
             // A server that is out of reach waits for the end of the lease.
-            if self.connections[server].is_some() {
-                self.send(
-                    server,
-                    &format!("release {lock} {}\n", held.token),
-                    Instant::now() + TICK,
-                );
+            let sent = match &mut self.connections[server] {
+                Some(connection) => connection.get_mut().write_all(request.as_bytes()),
+                None => continue,
+            };
+            if sent.is_err() {
+                self.connections[server] = None;
             }
         }
     }
 
     /// Whether `server` grants `request` in time.
     fn ask(&mut self, server: usize, request: &str) -> bool {
-        let deadline = Instant::now() + PATIENCE;
         let old = self.connections[server].is_some();
-        let mut answer = self.answer(server, request, deadline);
-        if answer.is_none() && old && Instant::now() < deadline {
+        let mut answer = self.answer(server, request);
+        if old && answer.as_ref().is_err_and(|e| !is_timeout(e)) {
             // The connection was one to a server that has been restarted since.
-            answer = self.answer(server, request, deadline);
+            answer = self.answer(server, request);
         }
-        answer.is_some_and(|line| line == "granted\n")
+        answer.is_ok_and(|line| line == "granted\n")
     }
 
     /// The answer of `server` to `request`. A connection whose answer did not come is given
     /// up, so that the answer cannot pass for a later one.
-    fn answer(&mut self, server: usize, request: &str, deadline: Instant) -> Option<String> {
-        self.send(server, request, deadline);
-        let connection = self.connections[server].as_mut()?;
-        let mut line = String::new();
-        let read = connection
-            .get_ref()
-            .set_read_timeout(Some(left(deadline)))
-            .and_then(|()| connection.read_line(&mut line));
-        if matches!(read, Ok(n) if n > 0) {
-            return Some(line);
-        }
-        self.connections[server] = None;
-        None
-    }
-
-    fn send(&mut self, server: usize, request: &str, deadline: Instant) {
-        let attempt = |connection: &mut Option<BufReader<TcpStream>>| -> io::Result<()> {
-            if connection.is_none() {
-                let stream = TcpStream::connect_timeout(&self.servers[server], left(deadline))?;
-                stream.set_nodelay(true)?;
-                *connection = Some(BufReader::new(stream));
-            }
-            let stream = connection.as_mut().expect("was just made").get_mut();
-            stream.set_write_timeout(Some(left(deadline)))?;
-            stream.write_all(request.as_bytes())
+    fn answer(&mut self, server: usize, request: &str) -> io::Result<String> {
+        let mut connection = match self.connections[server].take() {
+            Some(connection) => connection,
+            None => connect(self.servers[server])?,
         };
-        if attempt(&mut self.connections[server]).is_err() {
-            self.connections[server] = None;
+        connection.get_mut().write_all(request.as_bytes())?;
+        let mut line = String::new();
+        if connection.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.connections[server] = Some(connection);
+        Ok(line)
     }
 }
 
-/// The time until `deadline`, but never nothing, which a socket takes for ever.
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(TICK)
+/// A connection to `server` on which nothing takes longer than [`PATIENCE`].
+fn connect(server: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect_timeout(&server, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(BufReader::new(stream))
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }

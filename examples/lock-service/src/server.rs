@@ -72,20 +72,25 @@ impl State {
         stream.set_nodelay(true)?;
         for line in BufReader::new(stream.try_clone()?).lines() {
             let line = line?;
-            let mut words = line.split_whitespace();
-            let (verb, lock, token) = (words.next(), words.next(), words.next());
-            let Some((lock, token)) = lock.zip(token.and_then(|t| t.parse().ok())) else {
+            let Some((verb, lock, token)) = parse(&line) else {
                 return Err(io::ErrorKind::InvalidData.into());
             };
             match verb {
-                Some("acquire") => {
+                "acquire" => {
                     let answer = self.with(|leases, now| leases.acquire(now, lock, token));
                     stream.write_all(format!("{}\n", answer.word()).as_bytes())?;
                 }
-                Some("release") => self.with(|leases, _| leases.release(lock, token)),
+                "release" => self.with(|leases, _| leases.release(lock, token)),
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             }
         }
         Ok(())
     }
+}
+
+/// Verb, lock and token of a request.
+fn parse(line: &str) -> Option<(&str, &str, u64)> {
+    let (verb, rest) = line.split_once(' ')?;
+    let (lock, token) = rest.split_once(' ')?;
+    Some((verb, lock, token.parse().ok()?))
 }

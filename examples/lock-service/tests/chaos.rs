@@ -40,13 +40,17 @@ fn work(node: &Node, number: u32, room: &Mutex<Room>) {
     let room = || room.lock().unwrap_or_else(PoisonError::into_inner);
     while !node.is_quiet() {
         let Some(held) = client.acquire("the-lock") else {
-            thread::sleep(Duration::from_millis(100 + random_choice(150)));
+            thread::sleep(Duration::from_millis(80 + random_choice(160)));
             continue;
         };
         let section = room().enter();
         assert_agree!(("section", section), number, "one holder at a time");
         send_event("acknowledged", "");
-        let wanted = Duration::from_millis(60 + random_choice(120));
+        // Most work is short, some takes a while.
+        let wanted = match random_choice(8) {
+            0 => Duration::from_millis(150 + random_choice(150)),
+            _ => Duration::from_millis(10 + random_choice(30)),
+        };
         // Out of the room well before the lease ends.
         let allowed = held
             .until
@@ -55,7 +59,7 @@ fn work(node: &Node, number: u32, room: &Mutex<Room>) {
         thread::sleep(wanted.min(allowed));
         room().inside -= 1;
         client.release("the-lock", held);
-        thread::sleep(Duration::from_millis(20 + random_choice(40)));
+        thread::sleep(Duration::from_millis(120 + random_choice(160)));
     }
 }
 

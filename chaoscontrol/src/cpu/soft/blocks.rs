@@ -1,31 +1,21 @@
-//! The cache of decoded blocks, by physical page, place in it and mode, and a jump cache
-//! from virtual addresses to blocks.
+//! What one CPU knows of decoded code: blocks by physical page, place in it and mode, and
+//! a jump cache from virtual addresses to blocks.
 //!
 //! A block lies in one page. It is valid as long as nobody writes to the page (which
 //! then carries the CODE mark), so it survives changes of the page tables.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
-use super::op::Op;
+use super::code::{Block, BlockId, CodeStore};
 
-/// Pairs of entries of the jump cache: a kernel with a program on top keeps some 10,000
-/// blocks busy.
-const JUMPS: usize = 1 << 14;
+/// Pairs of entries of the jump cache. A kernel with a program on top keeps some 10,000
+/// blocks busy; those that are reached from other pages stand here. Room for all of them
+/// is slower, as the caches of all VMs then crowd each other out of the host's.
+const JUMPS: usize = 1 << 12;
 /// Address spaces whose jumps are remembered besides the running one's.
 const SPACES: usize = 4;
-/// Ops that are kept, with those of dropped blocks, before all are dropped.
-const LIMIT: usize = 500_000;
-
-/// A straight run of instructions: where its ops stand.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Block {
-    start: u32,
-    /// Number of instructions; only the last may be a branch.
-    pub count: u16,
-    /// Length in bytes.
-    pub bytes: u16,
-}
 
 /// What a block is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,20 +56,27 @@ impl Hasher for Spread {
 struct Jump {
     rip: u64,
     stamp: u32,
-    block: Block,
+    block: BlockId,
 }
 
-/// Two entries that share a place, the newer one first, in a cache line of their own.
-#[repr(align(64))]
+/// Two entries that share a place, the newer one first.
+#[repr(align(32))]
 #[derive(Clone, Copy, Default)]
 struct Pair([Jump; 2]);
 
+/// What is known of a page that blocks lie in.
+#[derive(Default)]
+struct Page {
+    /// The keys of its blocks.
+    keys: Vec<u64>,
+    hash: Option<u128>,
+}
+
 /// All blocks.
 pub struct Blocks {
-    ops: Vec<Op>,
-    keys: HashMap<u64, Block, BuildHasherDefault<Spread>>,
-    /// The keys of each page's blocks.
-    pages: BTreeMap<u32, Vec<u64>>,
+    code: Arc<CodeStore>,
+    keys: HashMap<u64, BlockId, BuildHasherDefault<Spread>>,
+    pages: BTreeMap<u32, Page>,
     jumps: Box<[Pair]>,
     /// What entries of the jump cache must bear to hold for the running address space.
     generation: u32,
@@ -95,10 +92,10 @@ fn slot(rip: u64) -> usize {
 }
 
 impl Blocks {
-    /// No blocks.
-    pub fn new() -> Blocks {
+    /// No blocks yet; those to come are kept in `code`.
+    pub fn new(code: Arc<CodeStore>) -> Blocks {
         Blocks {
-            ops: Vec::new(),
+            code,
             keys: HashMap::default(),
             pages: BTreeMap::new(),
             jumps: vec![Pair::default(); JUMPS].into(),
@@ -110,7 +107,7 @@ impl Blocks {
 
     /// The block that was last met at virtual address `rip` in `mode`, if that still holds.
     #[inline(always)]
-    pub fn jump(&self, rip: u64, mode: u8) -> Option<Block> {
+    pub fn jump(&self, rip: u64, mode: u8) -> Option<BlockId> {
         let Pair([first, second]) = self.jumps.get(slot(rip))?;
         let stamp = self.generation << 8 | u32::from(mode);
         if first.rip == rip && first.stamp == stamp {
@@ -120,16 +117,28 @@ impl Blocks {
     }
 
     /// Remembers that `block` is what stands at `rip`.
-    pub fn remember(&mut self, rip: u64, mode: u8, block: Block) {
+    pub fn remember(&mut self, rip: u64, mode: u8, block: BlockId) {
         let stamp = self.generation << 8 | u32::from(mode);
         let Pair(pair) = &mut self.jumps[slot(rip)];
         *pair = [Jump { rip, stamp, block }, pair[0]];
     }
 
-    /// The instructions of a block.
+    /// The block `id`.
     #[inline(always)]
-    pub fn ops(&self, block: Block) -> &[Op] {
-        &self.ops[block.start as usize..][..block.count as usize]
+    pub fn block(&self, id: BlockId) -> &Block {
+        self.code.block(id)
+    }
+
+    /// Where blocks are kept.
+    #[inline(always)]
+    pub fn code(&self) -> &Arc<CodeStore> {
+        &self.code
+    }
+
+    /// Leaves the store, which is full, for another. There are no blocks any more.
+    pub fn renew(&mut self) {
+        assert!(self.keys.is_empty(), "all blocks have been dropped");
+        self.code = CodeStore::shared(Some(&self.code));
     }
 
     /// Goes on in address space `space`, a name that stands for the same mappings as long
@@ -163,28 +172,30 @@ impl Blocks {
     }
 
     /// The block with this key.
-    pub fn find(&self, key: Key) -> Option<Block> {
+    pub fn find(&self, key: Key) -> Option<BlockId> {
         self.keys.get(&key.number()).copied()
     }
 
-    /// Whether it is time for [`Blocks::pages`] and [`Blocks::drop_page`] of all.
-    pub fn full(&self) -> bool {
-        self.ops.len() >= LIMIT
+    /// The hash of page `pfn`, which must carry the CODE mark from now on; `compute` reads
+    /// the page if need be, and answers `None` if there is no such page.
+    pub fn hash(&mut self, pfn: u32, compute: impl FnOnce() -> Option<u128>) -> Option<u128> {
+        if let Some(Page {
+            hash: Some(hash), ..
+        }) = self.pages.get(&pfn)
+        {
+            return Some(*hash);
+        }
+        let hash = compute()?;
+        self.pages.entry(pfn).or_default().hash = Some(hash);
+        Some(hash)
     }
 
-    /// Adds a block of `ops`, `bytes` long.
-    pub fn add(&mut self, key: Key, ops: &[Op], bytes: u16) -> Block {
-        let block = Block {
-            start: self.ops.len() as u32,
-            count: ops.len() as u16,
-            bytes,
-        };
-        self.ops.extend_from_slice(ops);
+    /// Adds what stands at `key`.
+    pub fn add(&mut self, key: Key, block: BlockId) {
         self.keys.insert(key.number(), block);
         for pfn in std::iter::once(key.pfn).chain(key.next) {
-            self.pages.entry(pfn).or_default().push(key.number());
+            self.pages.entry(pfn).or_default().keys.push(key.number());
         }
-        block
     }
 
     /// The pages that hold blocks, in order.
@@ -194,18 +205,9 @@ impl Blocks {
 
     /// Drops the blocks of page `pfn`.
     pub fn drop_page(&mut self, pfn: u32) {
-        for key in self.pages.remove(&pfn).unwrap_or_default() {
+        for key in self.pages.remove(&pfn).unwrap_or_default().keys {
             self.keys.remove(&key);
         }
-        if self.keys.is_empty() {
-            self.ops.clear();
-        }
         self.forget_jumps();
-    }
-}
-
-impl Default for Blocks {
-    fn default() -> Blocks {
-        Blocks::new()
     }
 }

@@ -1,6 +1,5 @@
 //! The running CPU as handlers see it: the architectural state and what is derived from it.
 
-use super::coverage::Coverage;
 use super::missing::Missing;
 use super::op::{Flow, Op, ea};
 use super::state::{CpuState, seg};
@@ -62,7 +61,8 @@ pub struct Core {
     pub(super) remapped: bool,
     /// Pages whose decoded code is out of date.
     pub(super) changed_code: Vec<u32>,
-    pub(super) coverage: Coverage,
+    /// How often each edge was taken; none are counted while it is empty.
+    pub(super) coverage: Box<[u8]>,
     pub(super) missing: Missing,
 }
 
@@ -84,7 +84,7 @@ impl Core {
             attention: true,
             remapped: true,
             changed_code: Vec::new(),
-            coverage: Coverage::default(),
+            coverage: Box::default(),
             missing: Missing::default(),
         }
     }

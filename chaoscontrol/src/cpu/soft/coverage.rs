@@ -30,13 +30,6 @@ pub struct CodeOrigin {
 /// The packed files' pages by the xxh3 of their 4096 bytes.
 pub type CodeMap = BTreeMap<u64, CodeOrigin>;
 
-/// The counters, and whether they count.
-#[derive(Debug, Default)]
-pub struct Coverage {
-    pub(super) on: bool,
-    pub(super) counters: Box<[u8]>,
-}
-
 /// A well-mixed number from two (the finalizer of SplitMix64).
 fn mix(a: u64, b: u64) -> u64 {
     let mut z = a.wrapping_add(b.wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -46,7 +39,7 @@ fn mix(a: u64, b: u64) -> u64 {
 }
 
 /// What the counters of the branches of one page are named by; `None` counts nothing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageName {
     region: u8,
     file: u64,
@@ -80,29 +73,27 @@ impl PageName {
     }
 }
 
-impl Coverage {
+impl Core {
     #[inline(always)]
     fn count(&mut self, edge: u32) {
-        if let Some(counter) = self.counters.get_mut(edge as usize) {
+        if let Some(counter) = self.coverage.get_mut(edge as usize) {
             *counter = counter.saturating_add(1);
         }
     }
-}
 
-impl Core {
     /// Counts a branch that was taken to a fixed target.
     #[inline(always)]
     pub fn edge_taken(&mut self, op: &Op) {
-        if self.coverage.on && op.edge != 0 {
-            self.coverage.count(op.edge + 1);
+        if op.edge != 0 {
+            self.count(op.edge + 1);
         }
     }
 
     /// Counts a conditional branch that was not taken.
     #[inline(always)]
     pub fn edge_not_taken(&mut self, op: &Op) {
-        if self.coverage.on && op.edge != 0 {
-            self.coverage.count(op.edge);
+        if op.edge != 0 {
+            self.count(op.edge);
         }
     }
 
@@ -110,9 +101,9 @@ impl Core {
     /// in its page takes part in the edge's name.
     #[inline(always)]
     pub fn edge_indirect(&mut self, op: &Op, target: u64) {
-        if self.coverage.on && op.edge != 0 {
+        if op.edge != 0 {
             let hash = mix(u64::from(op.edge), target & 0xFFF) as u32 & (REGION as u32 - 1);
-            self.coverage.count(op.edge & !(REGION as u32 - 1) | hash);
+            self.count(op.edge & !(REGION as u32 - 1) | hash);
         }
     }
 }

@@ -9,11 +9,13 @@
 
 pub mod bits;
 mod blocks;
+mod code;
 #[cfg(test)]
 mod conformance;
 pub mod core;
 pub mod coverage;
 mod exceptions;
+mod fetch;
 pub mod flags;
 #[cfg(supported_host)]
 mod floating;

@@ -3,25 +3,27 @@
 use std::sync::Arc;
 
 use super::bits::{CR0_PG, EFER_LMA, IF, TF};
-use super::blocks::{Block, Blocks, Key};
+use super::blocks::Blocks;
+use super::code::{BlockId, CodeStore};
 use super::core::{Core, Trap};
-use super::coverage::{CodeMap, PageName, REGION, REGIONS};
+use super::coverage::CodeMap;
 use super::exceptions::{Fault, SS, Source};
+use super::fetch::Met;
 use super::missing::Missing;
 use super::op::{Flow, Op};
 use super::paging::Access;
 use super::state::{BLOCK, CpuState, seg};
-use super::translate::{decode, mode, mode_of};
+use super::translate::mode_of;
 use crate::cpu::ram::{CODE, FOREIGN, PAGE_SIZE};
 use crate::cpu::{CpuConfig, Exit, Ram, Vcpu};
 
 /// The software CPU.
 pub struct SoftCpu {
-    core: Core,
-    blocks: Blocks,
-    code_map: Arc<CodeMap>,
+    pub(super) core: Core,
+    pub(super) blocks: Blocks,
+    pub(super) code_map: Arc<CodeMap>,
     /// Where blocks are decoded to.
-    decoded: Vec<Op>,
+    pub(super) decoded: Vec<Op>,
     /// The marks' epoch when the TLB's write tags were last valid.
     epoch: u64,
 }
@@ -40,7 +42,7 @@ impl SoftCpu {
         let epoch = ram.marks().epoch();
         SoftCpu {
             core: Core::new(ram, config),
-            blocks: Blocks::new(),
+            blocks: Blocks::new(CodeStore::shared(None)),
             code_map: Arc::default(),
             decoded: Vec::new(),
             epoch,
@@ -82,22 +84,10 @@ impl SoftCpu {
         }
     }
 
-    /// Switches the counting of edges on or off.
-    pub fn set_coverage(&mut self, on: bool) {
-        if on && self.core.coverage.counters.is_empty() {
-            self.core.coverage.counters = vec![0; REGION * REGIONS].into();
-        }
-        self.core.coverage.on = on;
-    }
-
-    /// The counters, [`REGIONS`] times [`REGION`] of them, or none if they were never on.
-    pub fn coverage(&self) -> &[u8] {
-        &self.core.coverage.counters
-    }
-
-    /// Zeroes the counters.
-    pub fn clear_coverage(&mut self) {
-        self.core.coverage.counters.fill(0);
+    /// Exchanges the counters of edges, `REGIONS` times `REGION` of them; edges are
+    /// counted while there are any.
+    pub fn swap_counters(&mut self, counters: &mut Box<[u8]>) {
+        std::mem::swap(&mut self.core.coverage, counters);
     }
 
     /// What clearing the dirty marks, as a snapshot does, asks of this CPU.
@@ -111,7 +101,7 @@ impl SoftCpu {
         ram.marks().bump();
     }
 
-    fn drop_all_code(&mut self) {
+    pub(super) fn drop_all_code(&mut self) {
         for pfn in self.blocks.pages() {
             self.drop_code(pfn);
         }
@@ -157,9 +147,6 @@ impl SoftCpu {
         if std::mem::take(&mut self.core.remapped) {
             self.blocks.select(self.core.tlb.id());
         }
-        if self.blocks.full() {
-            self.drop_all_code();
-        }
     }
 
     fn run_to(&mut self, limit: u64, window: bool) -> Exit {
@@ -168,6 +155,7 @@ impl SoftCpu {
         }
         self.refresh();
         let mut mode = 0;
+        let mut last: Option<(u64, BlockId)> = None;
         self.core.attention = true;
         loop {
             if self.core.attention {
@@ -175,21 +163,24 @@ impl SoftCpu {
                     return exit;
                 }
                 mode = mode_of(&self.core);
+                last = None;
             }
             let left = limit.saturating_sub(self.core.s.retired);
             if left == 0 {
                 return Exit::Budget;
             }
             let rip = self.core.s.rip;
-            let Some(block) = self.blocks.jump(rip, mode) else {
+            let Some(id) = self.next(last, rip, mode) else {
                 if let Err(exit) = self.meet(rip, mode) {
                     return exit;
                 }
                 continue;
             };
+            last = Some((rip, id));
             let core = &mut self.core;
             core.s.gpr[BLOCK as usize] = rip;
-            let mut ops = self.blocks.ops(block);
+            let block = self.blocks.block(id);
+            let mut ops = &*block.ops;
             let mut end = u64::from(block.bytes);
             if ops.len() as u64 > left {
                 end = u64::from(ops[left as usize].off);
@@ -218,6 +209,23 @@ impl SoftCpu {
                 return exit;
             }
         }
+    }
+
+    /// The block at `rip`, after the one that has just been left for it, if any.
+    #[inline(always)]
+    fn next(&self, last: Option<(u64, BlockId)>, rip: u64, mode: u8) -> Option<BlockId> {
+        let beside = last.filter(|(from, _)| (from ^ rip) < PAGE_SIZE);
+        if let Some((_, last)) = beside {
+            let offset = (rip % PAGE_SIZE) as u16;
+            if let Some(id) = self.blocks.code().follow(last, offset) {
+                return Some(id);
+            }
+        }
+        let id = self.blocks.jump(rip, mode)?;
+        if let Some((_, last)) = beside {
+            self.blocks.code().link(last, id);
+        }
+        Some(id)
     }
 
     /// Deals with an op that trapped; the block's earlier ops have retired.
@@ -287,7 +295,7 @@ impl SoftCpu {
         let rip = self.core.s.rip;
         let mode = mode_of(&self.core);
         let op = match self.blocks.jump(rip, mode) {
-            Some(block) => self.blocks.ops(block)[0],
+            Some(id) => self.blocks.block(id).ops[0],
             None => match self.locate(rip, mode) {
                 Ok(Met::Block(block)) => {
                     self.blocks.remember(rip, mode, block);
@@ -319,107 +327,6 @@ impl SoftCpu {
         }
         Ok(())
     }
-
-    /// What stands at virtual address `rip`: a block, or an instruction that crosses pages.
-    fn locate(&mut self, rip: u64, mode: u8) -> Result<Met, Fault> {
-        let physical = self.fetch_address(rip)?;
-        let pfn = physical / PAGE_SIZE;
-        let offset = physical % PAGE_SIZE;
-        let key = Key {
-            pfn: pfn as u32,
-            offset: offset as u16,
-            mode,
-            next: None,
-        };
-        if let Some(block) = self.blocks.find(key) {
-            return Ok(Met::Block(block));
-        }
-        let name = self.page_name(rip, pfn, mode);
-        let ops = &mut self.decoded;
-        let bytes = self.core.with_page(pfn, |page| {
-            decode(
-                &page[offset as usize..],
-                offset,
-                mode,
-                name,
-                usize::MAX,
-                ops,
-            )
-        });
-        if let Some(bytes @ 1..) = bytes {
-            self.core.mark_code(pfn);
-            self.core.attention |= self.blocks.full();
-            let block = self.blocks.add(key, &self.decoded, bytes);
-            return Ok(Met::Block(block));
-        }
-        self.straddling(rip, physical, key, name)
-    }
-
-    /// The instruction at the end of a page that goes on in the next; outside of RAM the
-    /// bus reads as all ones.
-    fn straddling(
-        &mut self,
-        rip: u64,
-        physical: u64,
-        mut key: Key,
-        name: Option<PageName>,
-    ) -> Result<Met, Fault> {
-        let mut bytes = [0xFF; 30];
-        let rest = (PAGE_SIZE - physical % PAGE_SIZE).min(15) as usize;
-        let mut in_ram = false;
-        if self.core.physical_read(physical, &mut bytes[..rest]) {
-            let next = self.fetch_address(rip.wrapping_add(rest as u64))?;
-            in_ram = self.core.physical_read(next, &mut bytes[rest..rest + 15]);
-            key.next = Some((next / PAGE_SIZE) as u32);
-        }
-        if in_ram && let Some(block) = self.blocks.find(key) {
-            return Ok(Met::Block(block));
-        }
-        let offset = physical % PAGE_SIZE;
-        let length = decode(&bytes, offset, key.mode, name, 1, &mut self.decoded);
-        if !in_ram {
-            return self
-                .decoded
-                .first()
-                .copied()
-                .map(Met::Op)
-                .ok_or(Fault::new(6, None));
-        }
-        for pfn in std::iter::once(key.pfn).chain(key.next) {
-            self.core.mark_code(u64::from(pfn));
-        }
-        Ok(Met::Block(self.blocks.add(key, &self.decoded, length)))
-    }
-
-    /// Physical address for a fetch from `rip`.
-    fn fetch_address(&mut self, rip: u64) -> Result<u64, Fault> {
-        if let Some(physical) = self.core.known_code(rip) {
-            return Ok(physical);
-        }
-        self.core
-            .translate(rip, Access::Exec)
-            .map_err(|_| match self.core.trap {
-                Trap::Exception { vector, error } => Fault { vector, error },
-                _ => Fault::new(8, Some(0)),
-            })
-    }
-
-    fn page_name(&self, rip: u64, pfn: u64, mode: u8) -> Option<PageName> {
-        if mode & mode::USER == 0 {
-            return Some(PageName::kernel(rip));
-        }
-        if self.code_map.is_empty() {
-            return None;
-        }
-        let hash = self.core.with_page(pfn, xxhash_rust::xxh3::xxh3_64)?;
-        self.code_map.get(&hash).copied().map(PageName::user)
-    }
-}
-
-/// What [`SoftCpu::locate`] found.
-enum Met {
-    Block(Block),
-    Op(Op),
 }
 
 impl Core {

@@ -1,4 +1,9 @@
+use std::sync::Arc;
+
 use super::bits::IF;
+use super::blocks::Blocks;
+use super::code::CodeStore;
+use super::coverage::{REGION, REGIONS};
 use super::testing::*;
 use super::{CpuState, SoftCpu};
 use crate::cpu::ram::PAGE_SIZE;
@@ -48,6 +53,29 @@ fn code_that_changes_itself_runs_as_changed() {
     let (mut cpu, _) = cpu(code, 0);
     assert_eq!(cpu.run(1000, false), Exit::Halt);
     assert_eq!(cpu.gpr(3) as u32, 0x3333_3306);
+}
+
+#[test]
+fn a_full_store_of_code_is_left_unnoticed() {
+    let code = assemble!(
+        "mov ecx, 50",
+        "20:",
+        "call 21f",
+        "jz 22f",
+        "jmp 20b",
+        "21:",
+        "add eax, ecx",
+        "dec ecx",
+        "ret",
+        "22:",
+        "hlt",
+    );
+    let (mut cpu, _) = cpu(code, 0);
+    cpu.blocks = Blocks::new(CodeStore::with_room(2));
+    let small = Arc::clone(cpu.blocks.code());
+    assert_eq!(cpu.run(1000, false), Exit::Halt);
+    assert_eq!(cpu.gpr(0), 50 * 51 / 2);
+    assert!(!Arc::ptr_eq(&small, cpu.blocks.code()));
 }
 
 #[test]
@@ -323,11 +351,11 @@ fn what_is_missing_is_named() {
 fn branches_count_by_their_place() {
     let code = assemble!("mov ecx, 5", "20: dec ecx", "jnz 20b", "hlt");
     let (mut cpu, _) = cpu(code, 0);
-    cpu.set_coverage(true);
+    let mut counters: Box<[u8]> = vec![0; REGION * REGIONS].into();
+    cpu.swap_counters(&mut counters);
     cpu.run(100, false);
-    let mut hits: Vec<u8> = cpu.coverage().iter().copied().filter(|&n| n != 0).collect();
+    cpu.swap_counters(&mut counters);
+    let mut hits: Vec<u8> = counters.iter().copied().filter(|&n| n != 0).collect();
     hits.sort();
     assert_eq!(hits, [1, 4]);
-    cpu.clear_coverage();
-    assert!(cpu.coverage().iter().all(|&n| n == 0));
 }

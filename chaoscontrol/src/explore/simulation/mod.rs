@@ -23,7 +23,7 @@ use crate::cluster::{
 };
 use crate::cpu::soft::coverage::CodeMap;
 use crate::fault::{Fault, FaultEngine, FaultKind, FaultSchedule, Phase, ScheduledFault, Timing};
-use crate::machine::{COVERAGE, VmSnapshot};
+use crate::machine::VmSnapshot;
 use crate::oracle::{Failure, FailureKind, Moment, PropertyOracle};
 
 /// What all branches of a test share.
@@ -81,7 +81,6 @@ pub struct Simulation {
     /// `retired` of each VM up to which `tally` has counted.
     counted: Vec<u64>,
     sent: u64,
-    edges: Vec<u8>,
     timeline: Option<Vec<Entry>>,
 }
 
@@ -125,9 +124,7 @@ impl Simulation {
             .map(|vm| cluster.vm_mut(vm).retired())
             .collect();
         if let Some(map) = &scenario.code_map {
-            for vm in 0..scenario.cluster.vms {
-                cluster.vm_mut(vm).count_edges(map);
-            }
+            cluster.count_edges(map);
         }
         Ok(Simulation {
             engine: FaultEngine::new(
@@ -139,7 +136,6 @@ impl Simulation {
             tally: Tally::default(),
             counted,
             sent: 0,
-            edges: vec![0; COVERAGE],
             timeline: None,
             scenario,
             cluster,
@@ -201,12 +197,9 @@ impl Simulation {
         self.cluster.take_hashes()
     }
 
-    /// How often each edge was taken since the cluster's start.
+    /// How often each edge was taken since the branch began; empty if they are not counted.
     pub fn edges(&mut self) -> &[u8] {
-        for vm in 0..self.scenario.cluster.vms {
-            self.cluster.vm_mut(vm).drain_edges(&mut self.edges);
-        }
-        &self.edges
+        self.cluster.edges().get()
     }
 
     /// Runs until setup is complete, or until it has failed.
@@ -220,8 +213,7 @@ impl Simulation {
     /// and machines are those of `seed`. To be called right after setup.
     pub fn begin(&mut self, seed: u64, schedule: FaultSchedule) {
         self.tally = Tally::default();
-        self.edges();
-        self.edges.fill(0);
+        self.cluster.edges().get_mut().fill(0);
         self.reseed(seed);
         // The tick in which the setup was completed is over; what is due in it fires now.
         let start_ns = self.start_ns().unwrap_or(self.now());
@@ -283,8 +275,10 @@ impl Simulation {
         self.tally = checkpoint.tally.clone();
         self.counted.clone_from(&checkpoint.counted);
         self.sent = checkpoint.sent;
-        self.edges();
-        self.edges.clone_from(&checkpoint.edges);
+        self.cluster
+            .edges()
+            .get_mut()
+            .copy_from_slice(&checkpoint.edges);
         self.timeline = None;
         Ok(())
     }

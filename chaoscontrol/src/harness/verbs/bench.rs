@@ -186,7 +186,7 @@ fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
     // The setup is run once for all branches, and caches fill.
     explore(1, 0)?;
     let start = Instant::now();
-    let (mut count, mut simulated_ns, mut acknowledged) = (0, 0, 0);
+    let (mut count, mut simulated_ns, mut acknowledged, mut instructions) = (0, 0, 0, 0);
     let mut seed = 0;
     while start.elapsed() < BRANCHES_FOR {
         seed += 1;
@@ -194,6 +194,7 @@ fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
         count += totals.branches;
         simulated_ns += totals.simulated_ns;
         acknowledged += totals.events.values().sum::<u64>();
+        instructions += totals.instructions;
     }
     let seconds = start.elapsed().as_secs_f64();
     rows.push(("branches_per_minute", count as f64 * 60.0 / seconds, 1));
@@ -201,6 +202,11 @@ fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
         "events_per_branch",
         acknowledged as f64 / count.max(1) as f64,
         1,
+    ));
+    rows.push((
+        "instructions_per_branch",
+        instructions as f64 / count.max(1) as f64,
+        0,
     ));
     rows.push((
         "simulated_seconds_per_second",

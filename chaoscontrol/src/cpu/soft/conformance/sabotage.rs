@@ -30,6 +30,7 @@ pub enum Damage {
 }
 
 thread_local! {
+    static SALT: Cell<u128> = const { Cell::new(0) };
     static BROKEN: Cell<Option<(Code, Damage)>> = const { Cell::new(None) };
     static HANDLERS: RefCell<Vec<Handler>> = const { RefCell::new(Vec::new()) };
 }
@@ -37,6 +38,12 @@ thread_local! {
 /// Breaks `code` in blocks that this thread decodes from now on.
 pub fn set(broken: Option<(Code, Damage)>) {
     BROKEN.set(broken);
+    SALT.set(SALT.get() + 1);
+}
+
+/// Keeps what this thread decodes apart from what was decoded before it broke something.
+pub fn salt() -> u128 {
+    SALT.get()
 }
 
 /// Called with every op that was decoded. `edge` then says where the handler went.
