@@ -42,7 +42,7 @@ impl Client {
 
     /// Tries once to get `lock`; `None` if no majority grants it in time.
     ///
-    /// Servers are asked one after another, beginning with another one each time, until
+    /// Servers are asked one after another, all clients beginning with the same one, until
     /// enough have granted or enough have not.
     pub fn acquire(&mut self, lock: &str) -> Option<Held> {
         self.attempts += 1;
@@ -54,8 +54,7 @@ impl Client {
         };
         let servers = self.servers.len();
         let mut denied = 0;
-        for asked in 0..servers {
-            let server = (self.attempts as usize + asked) % servers;
+        for server in 0..servers {
             match self.ask(server, &format!("acquire {lock} {token}\n")) {
                 true => held.grants.push(server),
                 false => denied += 1,

@@ -47,7 +47,7 @@ fn work(node: &Node, number: u32, room: &Mutex<Room>) {
         assert_agree!(("section", section), number, "one holder at a time");
         send_event("acknowledged", "");
         // Most work is short, some takes a while.
-        let wanted = match random_choice(8) {
+        let wanted = match random_choice(10) {
             0 => Duration::from_millis(150 + random_choice(150)),
             _ => Duration::from_millis(10 + random_choice(30)),
         };
@@ -59,7 +59,7 @@ fn work(node: &Node, number: u32, room: &Mutex<Room>) {
         thread::sleep(wanted.min(allowed));
         room().inside -= 1;
         client.release("the-lock", held);
-        thread::sleep(Duration::from_millis(120 + random_choice(160)));
+        thread::sleep(Duration::from_millis(90 + random_choice(130)));
     }
 }
 

@@ -172,7 +172,7 @@ fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
         let options = Options {
             seed,
             rounds,
-            branches: cores as u64 * 2,
+            branches: world.settings.branches,
             generator: world.generator.clone(),
             stop_at_failure: false,
             ..Options::default()
@@ -190,7 +190,7 @@ fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
     let mut seed = 0;
     while start.elapsed() < BRANCHES_FOR {
         seed += 1;
-        let totals = explore(4, seed)?;
+        let totals = explore(2, seed)?;
         count += totals.branches;
         simulated_ns += totals.simulated_ns;
         acknowledged += totals.events.values().sum::<u64>();

@@ -270,7 +270,7 @@ fn source(
 }
 
 fn patch(tree: &Path) -> Result<(), Stop> {
-    const STEP: &str = "patching Kconfig";
+    const STEP: &str = "patching the source";
     for (file, from, to) in recipe::PATCHES {
         let path = tree.join(file);
         let text =
