@@ -418,15 +418,12 @@ impl DeterministicVm {
             match exit {
                 Exit::Shutdown => self.state.off = Some(self.why_reset(Off::Reset)),
                 Exit::Budget | Exit::InterruptWindow | Exit::Halt => {}
-                Exit::Repeats => {
-                    exit = self.cpu.run(target, false);
-                    continue;
-                }
+                Exit::Repeats => self.state.off = Some(Off::EndlessString),
                 _ => {
                     self.state.exits += 1;
                     stop = stop.or(self.answer(exit, until));
                     if self.cpu.retired() < target {
-                        exit = self.cpu.run(target, false);
+                        exit = self.execute(target, false);
                         continue;
                     }
                 }
