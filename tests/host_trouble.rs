@@ -15,17 +15,6 @@ use chaoscontrol::image::kernel::{self, KernelRequest};
 
 use case::Case;
 
-/// Files of a kernel's source that the build changes, with what it looks for in them.
-const SOURCE: [(&str, &str); 4] = [
-    ("arch/x86/Kconfig", "bool \"Enable MPS table\" if ACPI\n"),
-    ("arch/x86/Kconfig.cpu", "config X86_TSC\n\tdef_bool y\n"),
-    (
-        "drivers/acpi/Kconfig",
-        "depends on X86 && (ACPI || JAILHOUSE_GUEST)\n",
-    ),
-    ("System.map", ""),
-];
-
 /// Does what the kernel's makefile does as far as the build can tell, in moments.
 const MAKE: &str = r#"#!/bin/sh
 case "$*" in
@@ -57,7 +46,9 @@ impl Workshop {
             builds: folder.join("builds"),
             kernel: kernel.unwrap_or_else(|error| panic!("{error}")).path,
         };
-        for (name, text) in SOURCE {
+        // All that the build looks for in a kernel's source.
+        let patched = kernel::PATCHES.map(|(name, text, _)| (name, text));
+        for (name, text) in patched.into_iter().chain([("System.map", "")]) {
             let path = workshop.source.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();

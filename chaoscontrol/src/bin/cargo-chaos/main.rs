@@ -50,8 +50,10 @@ static VERBS: [Verb; 5] = [
     },
     Verb {
         name: "bench",
-        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--json]",
-        help: "Measures boot, instructions, restores and branches a minute on this machine.",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--json] [--faults N]",
+        help: "Measures boot, instructions, restores and branches a minute on this machine. \
+               With --faults, branches have random schedules of at most N faults, and \
+               branches_failed says how many of them show a bug.",
         answer: Answer::Test,
     },
 ];

@@ -118,7 +118,8 @@ impl CodeStore {
     #[inline(always)]
     pub fn follow(&self, from: BlockId, offset: u16) -> Option<BlockId> {
         for link in &self.block(from).links {
-            let id = link.load(Ordering::Relaxed);
+            // Whoever sees the link sees the block as well.
+            let id = link.load(Ordering::Acquire);
             if id == NOWHERE {
                 return None;
             }
@@ -137,7 +138,7 @@ impl CodeStore {
         }
         for link in &block.links {
             // Whoever else links this block means the same by it, in some order.
-            let free = link.compare_exchange(NOWHERE, to.0, Ordering::Relaxed, Ordering::Relaxed);
+            let free = link.compare_exchange(NOWHERE, to.0, Ordering::Release, Ordering::Relaxed);
             if free.is_ok() || free == Err(to.0) {
                 return;
             }

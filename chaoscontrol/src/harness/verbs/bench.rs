@@ -31,6 +31,7 @@ type Row = (&'static str, f64, usize);
 /// Prints the figures.
 pub fn bench(mut arguments: Arguments) -> Result<ExitCode, String> {
     let json = arguments.switch("--json");
+    let faults = arguments.number("--faults")?;
     let world = arguments.world(|settings| settings.wall_limit_ns = 0)?;
     let mut rows: Vec<Row> = Vec::new();
     boots(&world, &mut rows)?;
@@ -41,7 +42,7 @@ pub fn bench(mut arguments: Arguments) -> Result<ExitCode, String> {
     ));
     mixed(&world, &mut rows)?;
     restores(&world, &mut rows)?;
-    branches(&world, &mut rows)?;
+    branches(&world, faults, &mut rows)?;
     rows.push(("peak_memory_mib", peak_memory_mib(), 0));
     if json {
         let fields: Vec<String> = rows
@@ -162,8 +163,15 @@ fn restores(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whole branches, on all cores, as an exploration runs them.
-fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
+/// Whole branches, on all cores, as an exploration runs them; or with random schedules of at
+/// most `faults` faults.
+fn branches(world: &World, faults: Option<u64>, rows: &mut Vec<Row>) -> Result<(), String> {
+    let mut generator = world.generator.clone();
+    match faults {
+        Some(0) => generator.aims.clear(),
+        Some(most) => generator.max_faults = most as usize,
+        None => {}
+    }
     let factory = SimulationFactory::new(Arc::clone(&world.scenario));
     let cores = thread::available_parallelism().map_or(1, |n| n.get());
     let mut pool = Workers::new(&factory, cores).map_err(|e| e.to_string())?;
@@ -173,7 +181,8 @@ fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
             seed,
             rounds,
             branches: world.settings.branches,
-            generator: world.generator.clone(),
+            generator: generator.clone(),
+            guided: faults.is_none(),
             stop_at_failure: false,
             ..Options::default()
         };
@@ -187,6 +196,7 @@ fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
     explore(1, 0)?;
     let start = Instant::now();
     let (mut count, mut simulated_ns, mut acknowledged, mut instructions) = (0, 0, 0, 0);
+    let mut failed = 0;
     let mut seed = 0;
     while start.elapsed() < BRANCHES_FOR {
         seed += 1;
@@ -195,9 +205,12 @@ fn branches(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
         simulated_ns += totals.simulated_ns;
         acknowledged += totals.events.values().sum::<u64>();
         instructions += totals.instructions;
+        failed += totals.failed;
     }
     let seconds = start.elapsed().as_secs_f64();
     rows.push(("branches_per_minute", count as f64 * 60.0 / seconds, 1));
+    rows.push(("branches", count as f64, 0));
+    rows.push(("branches_failed", failed as f64, 0));
     rows.push((
         "events_per_branch",
         acknowledged as f64 / count.max(1) as f64,

@@ -5,6 +5,8 @@ mod build;
 mod fetch;
 mod recipe;
 
+pub use recipe::PATCHES;
+
 use std::env;
 use std::fs;
 use std::io;
