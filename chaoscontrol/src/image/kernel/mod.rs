@@ -5,8 +5,6 @@ mod build;
 mod fetch;
 mod recipe;
 
-pub use recipe::PATCHES;
-
 use std::env;
 use std::fs;
 use std::io;
@@ -16,6 +14,8 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::cache::{self, Lock};
+
+pub use recipe::PATCHES;
 
 /// Why there is no guest kernel.
 #[derive(Debug, thiserror::Error)]
