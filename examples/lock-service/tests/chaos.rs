@@ -121,7 +121,7 @@ fn a_forgetful_server_is_found(node: Node) -> Result {
 
 /// The bug needs faults to show.
 #[chaos_test(vms = 4, clients = 1, rounds = 13, faults = [])]
-fn a_forgetful_server_is_right_without_faults(node: Node) -> Result {
+fn without_faults_a_forgetful_server_is_right(node: Node) -> Result {
     lock_service(node, Rejoin::AtOnce)
 }
 
