@@ -59,7 +59,7 @@ fn work(node: &Node, number: u32, room: &Mutex<Room>) {
         thread::sleep(wanted.min(allowed));
         room().inside -= 1;
         client.release("the-lock", held);
-        thread::sleep(Duration::from_millis(90 + random_choice(130)));
+        thread::sleep(Duration::from_millis(80 + random_choice(120)));
     }
 }
 
