@@ -38,6 +38,7 @@ fn work(node: &Node, number: u32, room: &Mutex<Room>) {
         .collect();
     let mut client = Client::new(servers, number);
     let room = || room.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut due = Instant::now();
     while !node.is_quiet() {
         let Some(held) = client.acquire("the-lock") else {
             thread::sleep(Duration::from_millis(80 + random_choice(160)));
@@ -47,7 +48,7 @@ fn work(node: &Node, number: u32, room: &Mutex<Room>) {
         assert_agree!(("section", section), number, "one holder at a time");
         send_event("acknowledged", "");
         // Most work is short, some takes a while.
-        let wanted = match random_choice(10) {
+        let wanted = match random_choice(8) {
             0 => Duration::from_millis(150 + random_choice(150)),
             _ => Duration::from_millis(10 + random_choice(30)),
         };
@@ -59,7 +60,10 @@ fn work(node: &Node, number: u32, room: &Mutex<Room>) {
         thread::sleep(wanted.min(allowed));
         room().inside -= 1;
         client.release("the-lock", held);
-        thread::sleep(Duration::from_millis(80 + random_choice(120)));
+        // Work comes in at a steady rate; what an outage has held up is caught up with.
+        due += Duration::from_millis(320 + random_choice(80));
+        let pause = Duration::from_millis(20 + random_choice(40));
+        thread::sleep(due.saturating_duration_since(Instant::now()).max(pause));
     }
 }
 
