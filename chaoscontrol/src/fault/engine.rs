@@ -188,8 +188,8 @@ impl FaultEngine {
         }
     }
 
-    /// Cluster time of the next firing, or of a begin by force, if any is to come. It may lie in the past when
-    /// setup was completed within a tick; it then fires at once.
+    /// Cluster time of the next firing, or of a begin by force, if any is to come. It may lie
+    /// in the past when setup was completed within a tick; it then fires at once.
     pub fn next_ns(&self) -> Option<u64> {
         let resume = self.standing.paused.values().flatten().min().copied();
         let own = if self.healed { None } else { self.quiet_ns() };

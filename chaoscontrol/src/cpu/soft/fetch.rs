@@ -105,9 +105,6 @@ impl SoftCpu {
                 .map(Met::Op)
                 .ok_or(Fault::new(6, None));
         }
-        for pfn in std::iter::once(key.pfn).chain(key.next) {
-            self.core.mark_code(u64::from(pfn));
-        }
         let origin = Origin {
             bytes: xxh3_128(&bytes),
             crosses: true,
