@@ -7,6 +7,8 @@
 //! answers.
 
 pub mod cpuid;
+#[cfg(supported_host)]
+pub mod kvm;
 pub mod msr;
 pub mod ram;
 pub mod soft;
@@ -35,6 +37,16 @@ pub const fn supported() -> Result<(), UnsupportedHost> {
     } else {
         Err(UnsupportedHost)
     }
+}
+
+/// What executes guest code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// The software CPU, on any host.
+    #[default]
+    Soft,
+    /// The host's CPU, through `/dev/kvm`.
+    Kvm,
 }
 
 /// What a CPU is to look like.

@@ -1,0 +1,8 @@
+//! The KVM engine: guest code on the host's own CPU, through `/dev/kvm`.
+//!
+//! The host's clock and interrupt controllers stay out of it: nothing of KVM's in-kernel
+//! devices is used, so all that a guest notices comes from the caller, at its exits.
+
+mod host;
+
+pub use host::{KvmError, open};
