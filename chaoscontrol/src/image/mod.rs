@@ -3,11 +3,13 @@
 //!
 //! Both are inputs of a run, so both are reproducible byte for byte and carry a hash.
 
+pub mod apt;
 pub mod cache;
 pub mod cpio;
 pub mod elf;
 pub mod initramfs;
 pub mod kernel;
+pub mod steps;
 
 pub use initramfs::{Initramfs, InitramfsError, PackedFile};
 pub use kernel::{KernelError, KernelImage, KernelRequest};

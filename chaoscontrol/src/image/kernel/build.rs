@@ -3,14 +3,15 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 
-use super::fetch::Apt;
-use super::{KernelError, Say, recipe};
+use super::{KernelError, Say, fetch, recipe};
+use crate::image::apt::{self, Apt};
 use crate::image::cache;
+use crate::image::steps::{Steps, Stop, tail};
 
 /// Files that `make` compiles for the whole build, for the percentage shown: 880 with
 /// Linux 6.12. Their number grows as evenly with time as that of no other lines does.
@@ -23,91 +24,6 @@ const COMPILES: &str = "  CC ";
 /// compiler removes what it could not finish.
 const LITTLE_ROOM: u64 = 64 << 20;
 
-/// Lines of the log that an error shows.
-const TAIL: usize = 12;
-
-/// A step that failed.
-#[derive(Debug)]
-pub struct Stop {
-    step: String,
-    why: String,
-    /// Whether it was for want of room.
-    full: bool,
-}
-
-impl Stop {
-    pub(super) fn new(step: &str, why: impl ToString) -> Stop {
-        Stop {
-            step: step.to_owned(),
-            why: why.to_string(),
-            full: false,
-        }
-    }
-
-    /// A step that was not begun, as there is too little room for it.
-    pub(super) fn no_room(step: &str, why: impl ToString) -> Stop {
-        Stop {
-            full: true,
-            ..Stop::new(step, why)
-        }
-    }
-}
-
-/// Runs the steps of a build, each into one log.
-pub struct Steps<'a> {
-    log: PathBuf,
-    say: Say<'a>,
-}
-
-impl Steps<'_> {
-    /// Runs `command` to its end.
-    pub(super) fn run(&self, step: &str, command: &mut Command) -> Result<(), Stop> {
-        self.watch(step, command, |_| {})
-    }
-
-    /// The same, showing each line of standard output to `line`.
-    fn watch(
-        &self,
-        step: &str,
-        command: &mut Command,
-        mut line: impl FnMut(&str),
-    ) -> Result<(), Stop> {
-        (self.say)(step);
-        let failed = |e: io::Error| Stop::new(step, e);
-        let mut log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .map_err(failed)?;
-        writeln!(log, "\n== {step}: {command:?}").map_err(failed)?;
-        let errors = log.try_clone().map_err(failed)?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn()
-            .map_err(|e| {
-                Stop::new(
-                    step,
-                    format!("{} cannot be started: {e}", command.get_program().display()),
-                )
-            })?;
-        let output = child.stdout.take().expect("standard output is piped");
-        let mut kept = Ok(());
-        for text in BufReader::new(output).lines().map_while(Result::ok) {
-            kept = kept.and(writeln!(log, "{text}"));
-            line(&text);
-        }
-        let status = child.wait().map_err(failed)?;
-        kept.map_err(failed)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Stop::new(step, status))
-        }
-    }
-}
-
 /// Builds the default kernel into `home`. The caller holds the lock.
 pub fn build(home: &Path, say: Say<'_>) -> Result<(), KernelError> {
     let cache_error = |source| KernelError::Cache {
@@ -119,13 +35,8 @@ pub fn build(home: &Path, say: Say<'_>) -> Result<(), KernelError> {
     // What an interrupted build left behind.
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).map_err(cache_error)?;
-    let log = home.join("build.log");
-    let _ = fs::remove_file(&log);
     say("building the guest kernel, once for this machine; this takes about 4 minutes");
-    let steps = Steps {
-        log: log.clone(),
-        say,
-    };
+    let steps = Steps::new(home.join("build.log"), say);
     let result = make(home, &work, &steps);
     let room = cache::room(home).unwrap_or(u64::MAX);
     let _ = fs::remove_dir_all(&work);
@@ -143,15 +54,16 @@ pub fn build(home: &Path, say: Say<'_>) -> Result<(), KernelError> {
         KernelError::Step {
             step,
             why,
-            tail: tail(&log),
-            log: log.display().to_string(),
+            tail: tail(steps.log()),
+            log: steps.log().display().to_string(),
         }
     })
 }
 
 fn make(home: &Path, work: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
-    let mut apt = Apt::new(work.join("apt")).map_err(|e| Stop::new("making folders", e))?;
-    let variables = apt.tools(&work.join("tools"), steps)?;
+    let apt = fetch::packages(work.join("apt"));
+    let mut apt = apt.map_err(|e| Stop::new("making folders", e))?;
+    let variables = fetch::tools(&mut apt, &work.join("tools"), steps)?;
     let tree = source(work, &mut apt, &variables, steps)?;
     patch(&tree)?;
     let make = |target: &[&str]| {
@@ -203,7 +115,7 @@ fn make(home: &Path, work: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
             let percent = (files * 100 / EXPECTED_FILES).min(99);
             if percent >= shown + 10 {
                 shown = percent / 10 * 10;
-                (steps.say)(&format!("compiling the guest kernel: {shown} %"));
+                steps.say(&format!("compiling the guest kernel: {shown} %"));
             }
         },
     )?;
@@ -214,7 +126,7 @@ fn make(home: &Path, work: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
         strip.arg("-o").arg(&small).arg(tree.join("vmlinux")),
     )?;
     keep(home, &tree, &small).map_err(|e| Stop::new("keeping the guest kernel", e))?;
-    (steps.say)("the guest kernel is built and cached");
+    steps.say("the guest kernel is built and cached");
     Ok(())
 }
 
@@ -246,10 +158,9 @@ fn source(
         }
         Some(given) => given,
         None => {
-            let package = apt.source(steps)?;
+            let package = fetch::source(apt, steps)?;
             let unpacked = work.join("package");
-            let mut unpack = Command::new("dpkg-deb");
-            steps.run(STEP, unpack.arg("-x").arg(&package).arg(&unpacked))?;
+            apt::extract(STEP, &package, &unpacked, steps)?;
             let found = fs::read_dir(unpacked.join("usr/src")).map_err(|e| Stop::new(STEP, e))?;
             let found = found.flatten().map(|entry| entry.path());
             let mut tarballs = found.filter(|path| path.to_string_lossy().contains(".tar"));
@@ -312,15 +223,4 @@ fn made_from(tree: &Path) -> String {
         release.trim(),
         compiler.lines().next().unwrap_or_default()
     )
-}
-
-fn tail(log: &Path) -> String {
-    let text = fs::read(log)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(TAIL)..]
-        .iter()
-        .map(|line| format!("  | {line}\n"))
-        .collect()
 }

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::cache::{self, Lock};
 
+pub use super::steps::Say;
 pub use recipe::PATCHES;
 
 /// Why there is no guest kernel.
@@ -104,9 +105,6 @@ pub struct KernelImage {
     /// XXH3-128 of the bytes.
     pub hash: u128,
 }
-
-/// Hears one line about what is going on; called from the caller's thread.
-pub type Say<'a> = &'a dyn Fn(&str);
 
 /// Finds the kernel that `request` asks for, building it if it is the default one and
 /// nobody has yet.
