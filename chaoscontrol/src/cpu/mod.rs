@@ -6,12 +6,15 @@
 //! that what a guest sees is a function of its own state and of what the caller
 //! answers.
 
+pub mod bits;
 pub mod cpuid;
 #[cfg(supported_host)]
 pub mod kvm;
 pub mod msr;
+pub mod paging;
 pub mod ram;
 pub mod soft;
+pub mod state;
 
 pub use ram::{Ram, RamError};
 

@@ -282,6 +282,27 @@ impl Ram {
         (pfn < self.size / PAGE_SIZE).then(|| (self.base + (pfn * PAGE_SIZE) as usize) as *mut u8)
     }
 
+    /// The quad word that holds `address`; `None` outside of RAM.
+    #[inline]
+    pub fn load_quad(&self, address: u64) -> Option<u64> {
+        let page = self.host_page(address / PAGE_SIZE)?;
+        let offset = (address % PAGE_SIZE) as usize & !7;
+        // SAFETY: `offset` is at most 4088 within a page that lives as long as `self`, and is
+        // aligned as the page is; who shares this memory takes turns.
+        Some(unsafe { page.add(offset).cast::<u64>().read() })
+    }
+
+    /// Replaces the quad word that holds `address`, without touching marks; nothing happens
+    /// outside of RAM.
+    #[inline]
+    pub fn store_quad(&self, address: u64, value: u64) {
+        if let Some(page) = self.host_page(address / PAGE_SIZE) {
+            let offset = (address % PAGE_SIZE) as usize & !7;
+            // SAFETY: as for `load_quad`.
+            unsafe { page.add(offset).cast::<u64>().write(value) };
+        }
+    }
+
     /// Copies bytes out.
     ///
     /// # Errors

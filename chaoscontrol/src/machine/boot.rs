@@ -4,7 +4,7 @@
 use crate::cpu::UnsupportedHost;
 use crate::cpu::ram::{PAGE_SIZE, Ram, RamError};
 use crate::cpu::soft::CpuState;
-use crate::cpu::soft::state::{Segment, TableRegister, seg};
+use crate::cpu::state::{Segment, TableRegister, seg};
 
 use super::bzimage;
 

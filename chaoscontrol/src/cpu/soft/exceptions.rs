@@ -3,9 +3,9 @@
 use super::bits::{IF, NT, RF, TF, VM};
 use super::core::{Core, Trap};
 use super::mem::Blocked;
-use super::paging::canonical;
 use super::segments::{GP, NP, gp, selector_error};
 use super::state::{Segment, seg};
+use crate::cpu::paging::canonical;
 
 /// Vector of #DF.
 const DOUBLE_FAULT: u8 = 8;

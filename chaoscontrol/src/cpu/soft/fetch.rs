@@ -8,9 +8,9 @@ use super::core::Trap;
 use super::coverage::PageName;
 use super::exceptions::Fault;
 use super::op::Op;
-use super::paging::Access;
 use super::run::SoftCpu;
 use super::translate::{decode, mode};
+use crate::cpu::paging::Access;
 use crate::cpu::ram::PAGE_SIZE;
 
 /// What [`SoftCpu::locate`] found.

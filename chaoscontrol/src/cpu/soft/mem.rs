@@ -158,23 +158,6 @@ impl Core {
         count
     }
 
-    /// The quad word at physical `address` (a multiple of 8); `None` outside of RAM.
-    pub(super) fn physical_load(&self, address: u64) -> Option<u64> {
-        let page = self.ram.host_page(address / PAGE_SIZE)?;
-        let offset = (address % PAGE_SIZE) as usize & !7;
-        // SAFETY: `offset` is at most 4088 within a page that lives as long as `self.ram`.
-        Some(unsafe { page.add(offset).cast::<u64>().read() })
-    }
-
-    /// Stores a quad word at physical `address` (a multiple of 8) without touching marks.
-    pub(super) fn physical_store(&mut self, address: u64, value: u64) {
-        if let Some(page) = self.ram.host_page(address / PAGE_SIZE) {
-            let offset = (address % PAGE_SIZE) as usize & !7;
-            // SAFETY: as for `physical_load`; nobody else accesses guest memory meanwhile.
-            unsafe { page.add(offset).cast::<u64>().write(value) };
-        }
-    }
-
     /// Calls `look` with the bytes of page `pfn`; `None` outside of RAM.
     pub(super) fn with_page<R>(&self, pfn: u64, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let page = self.ram.host_page(pfn)?;

@@ -3,8 +3,8 @@
 
 use super::core::{Core, Trap};
 use super::mem::Blocked;
-use super::paging::{A, Access, canonical};
 use crate::cpu::Exit;
+use crate::cpu::paging::{A, Access, canonical};
 use crate::cpu::ram::{CODE, DIRTY, PAGE_SIZE, STALE, TABLE};
 
 /// One part of an access that lies in one page: where, and which bytes of the whole.
@@ -130,7 +130,7 @@ impl Core {
         let end = physical + bytes.len() as u64;
         let mut at = physical & !7;
         while at < end {
-            let old = self.physical_load(at).unwrap_or(0);
+            let old = self.ram.load_quad(at).unwrap_or(0);
             if old & (1 | A) == 1 | A {
                 return true;
             }

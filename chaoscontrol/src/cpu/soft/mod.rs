@@ -7,7 +7,6 @@
 //! `sse`, `mmx` and `x87` consist of the host's own instructions. On a host that lacks
 //! these they are not there, and no machine is made: see [`super::supported`].
 
-pub mod bits;
 mod blocks;
 mod code;
 #[cfg(test)]
@@ -31,7 +30,6 @@ mod run;
 mod segments;
 #[cfg(supported_host)]
 pub mod sse;
-pub mod state;
 pub mod system;
 mod tlb;
 pub mod translate;
@@ -40,7 +38,8 @@ pub mod x87;
 
 pub use self::mem_slow::DeviceWrite;
 pub use self::run::SoftCpu;
-pub use self::state::CpuState;
+pub use super::state::CpuState;
+use super::{bits, state};
 
 /// In place of the families that this host has no instructions for.
 #[cfg(not(supported_host))]

@@ -11,9 +11,9 @@ use super::exceptions::{Fault, SS, Source};
 use super::fetch::Met;
 use super::missing::Missing;
 use super::op::{Flow, Op};
-use super::paging::Access;
 use super::state::{BLOCK, CpuState, seg};
 use super::translate::mode_of;
+use crate::cpu::paging::{Access, canonical};
 use crate::cpu::ram::{CODE, FOREIGN, PAGE_SIZE};
 use crate::cpu::{CpuConfig, Exit, Ram, Vcpu};
 
@@ -502,7 +502,7 @@ impl SoftCpu {
             let at = address.wrapping_add(done as u64);
             let room = (PAGE_SIZE - at % PAGE_SIZE) as usize;
             let end = size.min(done + room);
-            if !super::paging::canonical(at) {
+            if !canonical(at) {
                 return false;
             }
             match self.core.walk(at, access, access == Access::Write) {

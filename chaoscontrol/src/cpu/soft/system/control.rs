@@ -9,8 +9,8 @@ use super::super::bits::*;
 use super::super::core::Core;
 use super::super::exceptions::Fault;
 use super::super::op::{Flow, Handler, Op};
-use super::super::paging::PHYSICAL_BITS;
 use super::{access, finish, gp0, privileged, read16, set_operand, write16};
+use crate::cpu::paging::PHYSICAL_BITS;
 
 /// Bits of DR6 that are always set.
 const DR6_ONES: u64 = 0xFFFF_0FF0;

@@ -7,10 +7,10 @@ use super::super::core::Core;
 use super::super::exceptions::Fault;
 use super::super::mem::Blocked;
 use super::super::op::{Flow, Handler, Op};
-use super::super::paging::canonical;
 use super::super::segments::{NP, gp, selector_error};
 use super::super::state::{Segment, seg};
 use super::{access, fail, gp0};
+use crate::cpu::paging::canonical;
 
 const RSP: usize = 4;
 

@@ -6,12 +6,12 @@ use super::super::bits::{CR0_PG, CR4_TSD, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE
 use super::super::core::Core;
 use super::super::exceptions::Fault;
 use super::super::op::{Flow, Handler, Op};
-use super::super::paging::canonical;
 use super::super::state::seg;
 use super::{fail, gp0, privileged};
 use crate::cpu::Exit;
 use crate::cpu::cpuid::cpuid;
 use crate::cpu::msr::{Msr, msr};
+use crate::cpu::paging::canonical;
 
 const RAX: usize = 0;
 const RCX: usize = 1;

@@ -5,9 +5,9 @@ use iced_x86::{Code, Instruction};
 use super::super::bits::{EFER_SCE, RF, VM};
 use super::super::core::Core;
 use super::super::op::{Flow, Handler, Op};
-use super::super::paging::canonical;
 use super::super::state::{Segment, seg};
 use super::privileged;
+use crate::cpu::paging::canonical;
 
 const RCX: usize = 1;
 const R11: usize = 11;

@@ -7,10 +7,10 @@ use super::super::exceptions::Fault;
 use super::super::flags::ZF;
 use super::super::mem::Blocked;
 use super::super::op::{Flow, Handler, Op};
-use super::super::paging::canonical;
 use super::super::segments::{Descriptor, NP, gp, selector_error};
 use super::super::state::{Segment, TableRegister};
 use super::{access, fail, finish, privileged, read16, set_operand, write_register, write16};
+use crate::cpu::paging::canonical;
 
 fn load_table(core: &mut Core, op: &Op) -> Result<TableRegister, Blocked> {
     let address = op.address(core);

@@ -1,7 +1,7 @@
-//! The architectural state of the software CPU: plain data, the whole of what a
+//! The architectural state of a CPU: plain data, the whole of what a
 //! snapshot keeps and a state hash covers.
 
-use super::mem_slow::DeviceWrite;
+use super::soft::DeviceWrite;
 
 /// Index of a slot in [`CpuState::gpr`] that always holds zero: an absent base or index register.
 pub const ZERO: u8 = 16;
