@@ -4,5 +4,8 @@
 //! devices is used, so all that a guest notices comes from the caller, at its exits.
 
 mod host;
+mod probe;
+mod tiny;
 
-pub use host::{KvmError, open};
+pub use host::{KvmError, device, open};
+pub use probe::{Probe, probe};
