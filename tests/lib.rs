@@ -1,5 +1,7 @@
 //! What several whole-system tests need.
 
+pub mod qemu;
+
 use std::path::Path;
 
 use chaoscontrol::image::{Initramfs, KernelRequest, kernel};

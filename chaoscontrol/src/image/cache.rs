@@ -25,6 +25,11 @@ pub fn folder() -> PathBuf {
         .join("chaoscontrol")
 }
 
+/// Whether `CHAOS_OFFLINE` forbids to fetch or build what is not in the cache.
+pub fn offline() -> bool {
+    env::var_os("CHAOS_OFFLINE").is_some_and(|v| !v.is_empty() && v != "0")
+}
+
 /// A lock that another process may hold; it ends with this value or with the process.
 #[derive(Debug)]
 pub struct Lock {

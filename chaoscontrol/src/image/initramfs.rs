@@ -138,8 +138,9 @@ impl Initramfs {
     }
 }
 
+/// An initramfs in the making; [`Initramfs::pack`] is what a test VM needs.
 #[derive(Default)]
-struct Packer {
+pub struct Packer {
     programs: Vec<PackedFile>,
     data: BTreeMap<String, Vec<u8>>,
     libraries: BTreeSet<String>,
@@ -153,7 +154,11 @@ fn read(path: &Path) -> Result<Vec<u8>, InitramfsError> {
 }
 
 impl Packer {
-    fn program(&mut self, host: &Path, guest: &str) -> Result<(), InitramfsError> {
+    /// Adds the executable `host` as `guest`, and the shared libraries it asks for.
+    ///
+    /// # Errors
+    /// See [`InitramfsError`].
+    pub fn program(&mut self, host: &Path, guest: &str) -> Result<(), InitramfsError> {
         let data = read(host)?;
         let program = Program::parse(host, &data)?;
         self.programs.push(PackedFile {
@@ -180,7 +185,11 @@ impl Packer {
         Ok(())
     }
 
-    fn tree(&mut self, host: &Path, guest: &str) -> Result<(), InitramfsError> {
+    /// Adds the file `host` as `guest`, or the folder with all that it holds.
+    ///
+    /// # Errors
+    /// Something of it cannot be read.
+    pub fn tree(&mut self, host: &Path, guest: &str) -> Result<(), InitramfsError> {
         let failed = |source| InitramfsError::Read {
             path: host.display().to_string(),
             source,
@@ -203,7 +212,13 @@ impl Packer {
         Ok(())
     }
 
-    fn finish(self) -> Initramfs {
+    /// Adds a file of these bytes.
+    pub fn content(&mut self, guest: &str, bytes: Vec<u8>) {
+        self.data.insert(guest.to_owned(), bytes);
+    }
+
+    /// Writes the archive.
+    pub fn finish(self) -> Initramfs {
         let mut contents: BTreeMap<&str, &[u8]> = BTreeMap::new();
         contents.extend(TEXT_FILES.map(|(path, text)| (path, text.as_bytes())));
         contents.extend(

@@ -122,7 +122,7 @@ pub fn locate(request: &KernelRequest, say: Say<'_>) -> Result<KernelImage, Kern
         return Ok(image);
     }
     let home = home();
-    if env::var_os("CHAOS_OFFLINE").is_some_and(|v| !v.is_empty() && v != "0") {
+    if cache::offline() {
         return Err(KernelError::Offline(home.display().to_string()));
     }
     let lock = home.join("lock");

@@ -1,0 +1,318 @@
+//! QEMU and the machine's kernel, from the distribution's packages, in the cache folder.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use chaoscontrol::image::apt::{self, Apt};
+use chaoscontrol::image::cache::{self, Lock};
+use chaoscontrol::image::steps::{Say, Steps, Stop, tail};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// QEMU's program.
+const QEMU: &str = "qemu-system-x86_64";
+/// The package that has it.
+const QEMU_PACKAGE: &str = "qemu-system-x86";
+/// The package that stands for the distribution's present kernel for virtual machines.
+const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+/// What the name of the kernel itself begins with.
+const KERNEL_PREFIX: &str = "linux-image-";
+/// The module that brings up `/dev/kvm`.
+const MODULE: &str = "kvm-amd";
+/// Bytes that one of both takes, with all packages.
+const ROOM: u64 = 1 << 29;
+/// Written last into a folder of the cache: the rest is whole.
+const WHOLE: &str = "made-from";
+
+/// Why QEMU or its kernel is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum PackagesError {
+    /// The cache cannot be used.
+    #[error(
+        "the cache folder {path} cannot be used: {source}; set CHAOS_CACHE to a folder with 1 GiB of room"
+    )]
+    Cache {
+        /// The folder or file.
+        path: String,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// Fetching is forbidden.
+    #[error(
+        "{what} is not in the cache, and CHAOS_OFFLINE is set; unset it once to have it fetched"
+    )]
+    Offline {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A step failed.
+    #[error("{what} could not be fetched: {stop}; the log is {log}\n{tail}")]
+    Step {
+        /// What was to be fetched.
+        what: &'static str,
+        /// The step, and why it failed.
+        stop: Stop,
+        /// The log file.
+        log: String,
+        /// The log's last lines.
+        tail: String,
+    },
+}
+
+/// A QEMU that can be started.
+pub struct Qemu {
+    program: PathBuf,
+    root: Option<PathBuf>,
+}
+
+impl Qemu {
+    /// The one on PATH, or else that of the distribution's package.
+    pub fn locate(say: Say<'_>) -> Result<Qemu, PackagesError> {
+        if apt::on_path(QEMU) {
+            return Ok(Qemu {
+                program: QEMU.into(),
+                root: None,
+            });
+        }
+        let folder = made("qemu", QEMU_PACKAGE, say, runs, |apt, folder, steps| {
+            apt.unpack("QEMU", &[QEMU_PACKAGE], &folder.join("root"), steps)?;
+            Ok(QEMU_PACKAGE.to_owned())
+        })?;
+        Ok(Qemu::below(&folder))
+    }
+
+    fn below(folder: &Path) -> Qemu {
+        let root = folder.join("root");
+        Qemu {
+            program: root.join("usr/bin").join(QEMU),
+            root: Some(root),
+        }
+    }
+
+    /// The command that starts it, with its libraries, modules and firmware.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if let Some(root) = &self.root {
+            let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+            let mut list: OsString = root.join(libraries[0]).into();
+            list.push(":");
+            list.push(root.join(libraries[1]));
+            if let Some(rest) = std::env::var_os("LD_LIBRARY_PATH").filter(|r| !r.is_empty()) {
+                list.push(":");
+                list.push(rest);
+            }
+            command.env("LD_LIBRARY_PATH", list);
+            command.env("QEMU_MODULE_DIR", root.join(libraries[0]).join("qemu"));
+            for firmware in ["usr/share/qemu", "usr/share/seabios"] {
+                command.arg("-L").arg(root.join(firmware));
+            }
+        }
+        command
+    }
+}
+
+/// Whether the QEMU below `folder` starts: libraries of the system may have gone.
+fn runs(folder: &Path) -> bool {
+    let mut version = Qemu::below(folder).command();
+    version
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    version.status().is_ok_and(|status| status.success())
+}
+
+/// A distribution's kernel, and the modules that KVM needs.
+pub struct Kernel {
+    folder: PathBuf,
+}
+
+impl Kernel {
+    /// The distribution's present one, or the one that was so when it was fetched.
+    pub fn locate(say: Say<'_>) -> Result<Kernel, PackagesError> {
+        let whole = |folder: &Path| Kernel::in_folder(folder).modules().is_ok();
+        let folder = made(
+            "kernel",
+            KERNEL_PACKAGE,
+            say,
+            whole,
+            |apt, folder, steps| {
+                let name = apt.dependency(KERNEL_PACKAGE, KERNEL_PREFIX, steps)?;
+                let package = apt.download(&name, "27 MB", steps)?;
+                let root = folder.join("root");
+                apt::extract("unpacking the kernel", &package, &root, steps)?;
+                keep(&root, folder, steps)?;
+                let _ = fs::remove_dir_all(root);
+                Ok(name)
+            },
+        )?;
+        Ok(Kernel::in_folder(&folder))
+    }
+
+    fn in_folder(folder: &Path) -> Kernel {
+        Kernel {
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// The kernel's file.
+    pub fn image(&self) -> PathBuf {
+        self.folder.join("vmlinuz")
+    }
+
+    /// The modules with their names, in the order in which they are to be inserted.
+    pub fn modules(&self) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let names = fs::read_to_string(self.folder.join("modules"))?;
+        let read = |name: &str| Ok((name.to_owned(), fs::read(self.folder.join(name))?));
+        names.lines().map(read).collect()
+    }
+}
+
+/// Copies kernel and modules from the unpacked package at `root` to `folder`.
+fn keep(root: &Path, folder: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
+    const STEP: &str = "looking for kernel and modules";
+    let failed = |e: io::Error| Stop::new(STEP, e);
+    let mut files = Vec::new();
+    walk(root, &mut files).map_err(failed)?;
+    let image = files.iter().find(|path| stem(path).starts_with("vmlinuz"));
+    let image = image.ok_or_else(|| Stop::new(STEP, "the package has no vmlinuz"))?;
+    fs::copy(image, folder.join("vmlinuz")).map_err(failed)?;
+    let mut order = Vec::new();
+    insert(MODULE, &files, folder, &mut order, steps)?;
+    fs::write(folder.join("modules"), order.join("\n")).map_err(failed)
+}
+
+/// Copies the module `name` to `folder`, after those that it depends on.
+fn insert(
+    name: &str,
+    files: &[PathBuf],
+    folder: &Path,
+    order: &mut Vec<String>,
+    steps: &Steps<'_>,
+) -> Result<(), Stop> {
+    const STEP: &str = "copying modules";
+    if order.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    let same =
+        |path: &&PathBuf| stem(path).replace('_', "-") == name.replace('_', "-") && is_module(path);
+    let Some(file) = files.iter().find(same) else {
+        return Err(Stop::new(STEP, format!("the package has no module {name}")));
+    };
+    let to = folder.join(name);
+    let failed = |e: io::Error| Stop::new(STEP, format!("{name}: {e}"));
+    fs::copy(file, &to).map_err(failed)?;
+    let packer = match file.extension().and_then(|e| e.to_str()) {
+        Some("xz") => Some("xz"),
+        Some("zst") => Some("zstd"),
+        _ => None,
+    };
+    if let Some(packer) = packer {
+        let packed = file
+            .extension()
+            .map(|e| to.with_extension(e))
+            .unwrap_or_default();
+        fs::rename(&to, &packed).map_err(failed)?;
+        steps.run(STEP, Command::new(packer).arg("-df").arg(&packed))?;
+    }
+    let bytes = fs::read(&to).map_err(failed)?;
+    for other in depends(&bytes) {
+        insert(&other, files, folder, order, steps)?;
+    }
+    order.push(name.to_owned());
+    Ok(())
+}
+
+/// The modules that a module asks for, from its `.modinfo`.
+fn depends(module: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"\0depends=";
+    let Some(start) = module.windows(KEY.len()).position(|window| window == KEY) else {
+        return Vec::new();
+    };
+    let list = module[start + KEY.len()..].split(|&b| b == 0).next();
+    let list = String::from_utf8_lossy(list.unwrap_or_default()).into_owned();
+    list.split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_module(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().contains(".ko"))
+}
+
+/// A file's name up to the first dot.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => walk(&entry.path(), files)?,
+            false => files.push(entry.path()),
+        }
+    }
+    Ok(())
+}
+
+/// The folder of the cache in which `make` has made `what` from `package`; made now if it
+/// is not there or not `good`. `make` answers what it was made from.
+fn made(
+    what: &'static str,
+    package: &str,
+    say: Say<'_>,
+    good: impl Fn(&Path) -> bool,
+    make: impl FnOnce(&mut Apt, &Path, &Steps<'_>) -> Result<String, Stop>,
+) -> Result<PathBuf, PackagesError> {
+    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let key = xxh3_64(format!("{package}\n{system}").as_bytes());
+    let home = cache::folder().join("in-qemu");
+    let folder = home.join(format!("{what}-{key:016x}"));
+    let whole = || folder.join(WHOLE).exists() && good(&folder);
+    if whole() {
+        return Ok(folder);
+    }
+    if cache::offline() {
+        return Err(PackagesError::Offline { what });
+    }
+    let failed = |source| PackagesError::Cache {
+        path: folder.display().to_string(),
+        source,
+    };
+    let lock = home.join(format!("{what}-{key:016x}.lock"));
+    let waiting = || say(&format!("waiting for another process that fetches {what}"));
+    let _lock = Lock::take(&lock, waiting).map_err(failed)?;
+    if whole() {
+        return Ok(folder);
+    }
+    // What an interrupted process left behind.
+    let _ = fs::remove_dir_all(&folder);
+    let work = folder.join("work");
+    fs::create_dir_all(&work).map_err(failed)?;
+    let steps = Steps::new(folder.join("log"), say);
+    let made = Apt::new(work.join("apt"), ROOM, "the packages")
+        .map_err(|e| Stop::new("making folders", e))
+        .and_then(|mut apt| make(&mut apt, &folder, &steps));
+    let _ = fs::remove_dir_all(&work);
+    let from = made.map_err(|stop| PackagesError::Step {
+        what,
+        stop,
+        log: steps.log().display().to_string(),
+        tail: tail(steps.log()),
+    })?;
+    cache::write_whole(&folder.join(WHOLE), from.as_bytes()).map_err(failed)?;
+    match whole() {
+        true => Ok(folder),
+        false => Err(PackagesError::Step {
+            what,
+            stop: Stop::new("trying what was fetched", "it does not work"),
+            log: steps.log().display().to_string(),
+            tail: tail(steps.log()),
+        }),
+    }
+}
