@@ -9,10 +9,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use object::elf::ELFMAG;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::cpio::Cpio;
 use super::elf::{self, ElfError, Program};
+use super::opcodes;
 use crate::cpu::ram::PAGE_SIZE;
 use crate::cpu::soft::coverage::{CodeMap, CodeOrigin};
 
@@ -66,6 +68,8 @@ pub struct Initramfs {
     pub hash: u128,
     /// Executables and libraries in it; the first is `/init`.
     pub programs: Vec<PackedFile>,
+    /// ELF files among those that the test named.
+    others: Vec<opcodes::Program>,
 }
 
 /// Where the dynamic loaders of common distributions look.
@@ -113,6 +117,15 @@ impl Initramfs {
 }
 
 impl Initramfs {
+    /// All files in it that may hold code.
+    pub fn executables(&self) -> Vec<opcodes::Program> {
+        let programs = self.programs.iter().map(|file| opcodes::Program {
+            host: file.host_path.clone(),
+            guest: file.guest_path.clone(),
+        });
+        programs.chain(self.others.iter().cloned()).collect()
+    }
+
     /// Names each page of packed code by its content, as the CPU finds it in memory.
     pub fn code_map(&self) -> CodeMap {
         let mut map = CodeMap::new();
@@ -143,6 +156,7 @@ impl Initramfs {
 pub struct Packer {
     programs: Vec<PackedFile>,
     data: BTreeMap<String, Vec<u8>>,
+    others: Vec<opcodes::Program>,
     libraries: BTreeSet<String>,
 }
 
@@ -207,7 +221,14 @@ impl Packer {
                 )?;
             }
         } else {
-            self.data.insert(guest.to_owned(), read(host)?);
+            let data = read(host)?;
+            if data.starts_with(&ELFMAG) {
+                self.others.push(opcodes::Program {
+                    host: host.to_owned(),
+                    guest: guest.to_owned(),
+                });
+            }
+            self.data.insert(guest.to_owned(), data);
         }
         Ok(())
     }
@@ -256,6 +277,7 @@ impl Packer {
             hash: xxh3_128(&bytes),
             bytes,
             programs: self.programs,
+            others: self.others,
         }
     }
 }
@@ -337,11 +359,25 @@ mod tests {
         let executable = env::current_exe().unwrap();
         let packed =
             Initramfs::pack(&executable, &[(folder.clone(), "/tests/data".into())]).unwrap();
+        assert!(packed.others.is_empty(), "{:?}", packed.others);
         let text = String::from_utf8_lossy(&packed.bytes);
         let a = text.find("tests/data/a\0").unwrap();
         let b = text.find("tests/data/b/two\0").unwrap();
         assert!(a < b);
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_program_among_the_files_is_remembered() {
+        let executable = env::current_exe().unwrap();
+        let child = [(executable.clone(), "/bin/child".to_owned())];
+        let packed = Initramfs::pack(&executable, &child).unwrap();
+        let names: Vec<String> = packed.executables().into_iter().map(|p| p.guest).collect();
+        assert_eq!(
+            (names[0].as_str(), names.last().unwrap().as_str()),
+            ("/init", "/bin/child")
+        );
+        assert_eq!(names.len(), packed.programs.len() + 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod cpio;
 pub mod elf;
 pub mod initramfs;
 pub mod kernel;
+pub mod opcodes;
 pub mod steps;
 
 pub use initramfs::{Initramfs, InitramfsError, PackedFile};
