@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::config::{ClusterConfig, Life};
 use super::controller::{ClusterState, SimulationController};
 use crate::cpu::RamError;
-use crate::machine::{DeterministicVm, EdgeCounters, RandomStream, VmSnapshot};
+use crate::machine::{DeterministicVm, EdgeCounters, RandomStream, VmError, VmSnapshot};
 
 /// Why a cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,9 @@ pub enum ClusterError {
     /// The host has no memory for a VM, or sizes differ.
     #[error(transparent)]
     Ram(#[from] RamError),
+    /// A machine cannot be made.
+    #[error(transparent)]
+    Vm(#[from] VmError),
 }
 
 /// A cluster at one moment: machines, frames in flight, random streams, everything.

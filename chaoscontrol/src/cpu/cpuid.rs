@@ -61,6 +61,23 @@ fn cache(kind: u32, level: u32, ways: u32, sets: u32) -> Registers {
     ]
 }
 
+/// The leaves with an answer, and how many subleaves ECX chooses from; 0 where it does not.
+pub const LEAVES: &[(u32, u32)] = &[
+    (0, 0),
+    (1, 0),
+    (0x4000_0000, 0),
+    (0x8000_0000, 0),
+    (0x8000_0001, 0),
+    (0x8000_0002, 0),
+    (0x8000_0003, 0),
+    (0x8000_0004, 0),
+    (0x8000_0005, 0),
+    (0x8000_0006, 0),
+    (0x8000_0008, 0),
+    (0x8000_001D, 4),
+    (0x8000_0021, 0),
+];
+
 /// The answer to leaf EAX and subleaf ECX; all zeros for what is not listed.
 pub fn cpuid(leaf: u32, subleaf: u32) -> Registers {
     let vendor = b"AuthenticAMD";
@@ -116,6 +133,24 @@ mod tests {
         assert_eq!(ecx & (1 << 26 | 1 << 27 | 1 << 28 | 1 << 30), 0);
         assert_eq!(cpuid(7, 0), [0; 4]);
         assert_eq!(cpuid(0x8000_0001, 0)[3] & (1 << 4 | 1 << 27), 0);
+    }
+
+    #[test]
+    fn leaves_with_an_answer_are_listed() {
+        for leaf in (0..0x100)
+            .chain(0x4000_0000..0x4000_0100)
+            .chain(0x8000_0000..0x8000_0100)
+        {
+            let subleaves = LEAVES.iter().find(|l| l.0 == leaf).map(|l| l.1);
+            for subleaf in 0..8 {
+                let listed = subleaves.is_some_and(|n| n == 0 || subleaf < n);
+                assert_eq!(
+                    cpuid(leaf, subleaf) != [0; 4],
+                    listed,
+                    "{leaf:#x} {subleaf}"
+                );
+            }
+        }
     }
 
     #[test]

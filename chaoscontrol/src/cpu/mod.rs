@@ -8,18 +8,24 @@
 
 pub mod bits;
 pub mod cpuid;
+mod engine;
 #[cfg(supported_host)]
 pub mod kvm;
+mod missing;
 pub mod msr;
 pub mod paging;
 pub mod ram;
 pub mod soft;
 pub mod state;
 
+pub use engine::{Cpu, CpuError};
+pub use missing::{Met, Missing};
 pub use ram::{Ram, RamError};
+pub use soft::SoftCpu;
+pub use state::CpuState;
 
 /// The host cannot run the software CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{}", UnsupportedHost::REASON)]
 pub struct UnsupportedHost;
 
@@ -57,18 +63,32 @@ pub enum Engine {
 pub struct CpuConfig {
     /// Frequency of the time-stamp counter in kHz of virtual time.
     pub tsc_khz: u32,
+    /// Whether the software CPU counts completed exits instead of instructions, as
+    /// [`Engine::Kvm`] does.
+    pub by_exits: bool,
 }
 
 impl Default for CpuConfig {
     fn default() -> CpuConfig {
-        CpuConfig { tsc_khz: 3_000_000 }
+        CpuConfig {
+            tsc_khz: 3_000_000,
+            by_exits: false,
+        }
     }
+}
+
+/// The largest naturally aligned power of two up to 8 at `address` within `room` bytes.
+pub(crate) fn natural(address: u64, room: usize) -> usize {
+    let aligned = 1 << (address | 8).trailing_zeros();
+    let fits = 1 << room.ilog2();
+    usize::min(aligned, fits)
 }
 
 /// Why [`Vcpu::run`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
-    /// The instruction count reached the limit.
+    /// The count reached the limit; or, where exits are counted, one was completed that
+    /// needed no answer.
     Budget,
     /// An interrupt window was asked for and is open before the next instruction.
     InterruptWindow,
@@ -110,38 +130,64 @@ pub enum Exit {
     /// not retired, nothing is pending, and the next `run` goes on with it: to the guest
     /// nothing has happened.
     Repeats,
+    /// Where exits are counted: the guest goes on and on without any. Nothing is pending, and
+    /// the next `run` goes on with it.
+    Spinning,
+    /// The engine itself failed, and says why when asked.
+    Failed,
     /// RDTSC waits for [`Vcpu::complete`] with the counter's value.
     ReadTsc,
     /// A triple fault, or a state this CPU model does not execute: the guest is dead.
     Shutdown,
 }
 
+impl Exit {
+    /// Whether it waits for [`Vcpu::complete`].
+    pub fn is_io(self) -> bool {
+        matches!(
+            self,
+            Exit::PortIn { .. }
+                | Exit::PortOut { .. }
+                | Exit::MmioRead { .. }
+                | Exit::MmioWrite { .. }
+                | Exit::ReadTsc
+        )
+    }
+}
+
 /// One virtual CPU.
 ///
-/// I/O exits come *before* their instruction retires: [`Vcpu::retired`] is then the
-/// instruction's own index, which is the access's virtual time, and
-/// [`Vcpu::complete`] lets the next `run` retire it. A caller completes a pending
-/// exit before it saves state.
+/// I/O exits come *before* their instruction retires: [`Vcpu::count`] is then what had
+/// passed when it began, which is the access's virtual time, and [`Vcpu::complete`] answers
+/// it. A caller answers a pending exit, and all that [`Vcpu::finish`] gives, before it
+/// saves state.
 pub trait Vcpu {
-    /// Runs until `limit` instructions have retired since reset, or until an exit.
+    /// Runs until [`Vcpu::count`] has reached `limit`, or until an exit.
     ///
     /// With `window`, stops before the first instruction at which a maskable
     /// interrupt can be accepted.
     fn run(&mut self, limit: u64, window: bool) -> Exit;
     /// Answers the pending I/O exit and retires its instruction (or, for a string
-    /// or multi-part access, goes on with it in the next `run`).
+    /// or multi-part access, goes on with it in [`Vcpu::more`]).
     fn complete(&mut self, value: u64);
-    /// Instructions retired since reset.
-    fn retired(&self) -> u64;
-    /// Whether a maskable interrupt would be accepted before the next instruction.
-    fn interruptible(&self) -> bool;
+    /// Goes on with the instruction whose exit was just answered: its next exit, or `None`
+    /// once it has retired or the engine cannot say yet.
+    fn more(&mut self) -> Option<Exit>;
+    /// Ends the instruction whose exit was answered, so that state can be looked at; or its
+    /// next exit.
+    fn finish(&mut self) -> Option<Exit>;
+    /// What virtual time is counted in, since reset: instructions retired, or exits completed.
+    fn count(&self) -> u64;
+    /// Whether a maskable interrupt would be accepted before the next instruction. Call only
+    /// when [`Vcpu::finish`] has given nothing.
+    fn interruptible(&mut self) -> bool;
     /// Delivers external interrupt `vector` now; ends HLT. Call only when [`Vcpu::interruptible`].
     fn inject(&mut self, vector: u8);
     /// Whether the CPU waits in HLT.
     fn halted(&self) -> bool;
     /// A general-purpose register by its encoding (0 = RAX, 1 = RCX, 2 = RDX, 3 = RBX,
     /// 4 = RSP, 5 = RBP, 6 = RSI, 7 = RDI, 8.. = R8..).
-    fn gpr(&self, index: usize) -> u64;
+    fn gpr(&mut self, index: usize) -> u64;
     /// Sets a general-purpose register.
     fn set_gpr(&mut self, index: usize, value: u64);
     /// Copies guest-virtual memory out through the current page tables, with the

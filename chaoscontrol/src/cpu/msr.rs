@@ -1,5 +1,9 @@
 //! Which model-specific registers exist. All others give #GP, and the report names them.
 
+use super::bits::{CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE};
+use super::paging::canonical;
+use super::state::{CpuState, seg};
+
 /// What stands behind a register number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Msr {
@@ -76,6 +80,83 @@ pub fn msr(number: u32) -> Option<Msr> {
         .binary_search_by_key(&number, |entry| entry.0)
         .ok()
         .map(|at| TABLE[at].1)
+}
+
+/// Whether the register is plain CPU state, which an access to it reads or writes and
+/// nothing else; all others are ours to answer.
+pub fn kept_by_the_cpu(number: u32) -> bool {
+    let ours = |register| {
+        matches!(
+            register,
+            Msr::Tsc | Msr::ApicBase | Msr::MiscEnable | Msr::Fixed(_)
+        )
+    };
+    msr(number).is_some_and(|register| !ours(register))
+}
+
+/// A value that a register does not take: #GP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+impl Msr {
+    /// What RDMSR gives; 0 for the time-stamp counter, which is the caller's.
+    pub fn read(self, s: &CpuState) -> u64 {
+        match self {
+            Msr::Tsc => 0,
+            Msr::ApicBase => s.apic_base,
+            Msr::Sysenter(n) => s.sysenter[n as usize],
+            Msr::Pat => s.pat,
+            Msr::MiscEnable => s.misc_enable,
+            Msr::Efer => s.efer,
+            Msr::Star => s.star,
+            Msr::Lstar => s.lstar,
+            Msr::Cstar => s.cstar,
+            Msr::Fmask => s.fmask,
+            Msr::FsBase => s.segs[seg::FS].base,
+            Msr::GsBase => s.segs[seg::GS].base,
+            Msr::KernelGsBase => s.kernel_gs_base,
+            Msr::Fixed(value) => value,
+        }
+    }
+
+    /// WRMSR.
+    ///
+    /// # Errors
+    /// It does not take this value.
+    pub fn write(self, s: &mut CpuState, value: u64) -> Result<(), Refused> {
+        let address = || canonical(value).then_some(value).ok_or(Refused);
+        match self {
+            Msr::Tsc => return Err(Refused),
+            Msr::ApicBase => s.apic_base = value,
+            Msr::Sysenter(0) => s.sysenter[0] = value & 0xFFFF_FFFF,
+            Msr::Sysenter(n) => s.sysenter[n as usize] = address()?,
+            Msr::Pat => {
+                let known = |kind| matches!(kind, 0 | 1 | 4 | 5 | 6 | 7);
+                if !value.to_le_bytes().into_iter().all(known) {
+                    return Err(Refused);
+                }
+                s.pat = value;
+            }
+            Msr::MiscEnable => s.misc_enable = value,
+            Msr::Efer => {
+                let known = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+                let leaves = (value ^ s.efer) & EFER_LME != 0 && s.cr0 & CR0_PG != 0;
+                if value & !known != 0 || leaves {
+                    return Err(Refused);
+                }
+                s.efer = value & !EFER_LMA | s.efer & EFER_LMA;
+            }
+            Msr::Star => s.star = value,
+            Msr::Lstar => s.lstar = address()?,
+            Msr::Cstar => s.cstar = address()?,
+            Msr::Fmask => s.fmask = value & 0xFFFF_FFFF,
+            Msr::FsBase => s.segs[seg::FS].base = address()?,
+            Msr::GsBase => s.segs[seg::GS].base = address()?,
+            Msr::KernelGsBase => s.kernel_gs_base = address()?,
+            Msr::Fixed(_) => {}
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

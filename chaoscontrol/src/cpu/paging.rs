@@ -2,8 +2,10 @@
 //! faults it ends in. What is derived from a walk, and when accessed and dirty bits are
 //! written, is the engine's business.
 
+use std::ops::Range;
+
 use super::bits::{CR0_WP, EFER_NXE};
-use super::ram::Ram;
+use super::ram::{PAGE_SIZE, Ram};
 use super::state::CpuState;
 
 /// Physical address width that CPUID announces; higher bits of an entry are reserved.
@@ -180,4 +182,25 @@ pub fn walk(ram: &Ram, tables: Tables, address: u64, access: Access) -> Result<M
         depth,
         dirty,
     })
+}
+
+/// Calls `each` with the page and the part of every page of a virtual range, from its
+/// start on; `false` once a page is not found by `resolve` or not wanted by `each`.
+pub fn each_page(
+    address: u64,
+    size: usize,
+    mut resolve: impl FnMut(u64) -> Option<Mapped>,
+    mut each: impl FnMut(Mapped, Range<usize>) -> bool,
+) -> bool {
+    let mut done = 0;
+    while done < size {
+        let at = address.wrapping_add(done as u64);
+        let room = (PAGE_SIZE - at % PAGE_SIZE) as usize;
+        let end = size.min(done + room);
+        match resolve(at).filter(|_| canonical(at)) {
+            Some(mapped) if each(mapped, done..end) => done = end,
+            _ => return false,
+        }
+    }
+    true
 }

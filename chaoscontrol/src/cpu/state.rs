@@ -117,6 +117,9 @@ pub struct CpuState {
     pub rflags: u64,
     /// Instructions retired since reset.
     pub retired: u64,
+    /// Completed since reset: answers to port and device memory exits, HLT, and accesses to
+    /// model-specific registers that are no plain CPU state.
+    pub exits: u64,
     /// ES, CS, SS, DS, FS, GS.
     pub segs: [Segment; 6],
     /// Task register.
@@ -189,6 +192,7 @@ impl Default for CpuState {
             rip: 0xFFF0,
             rflags: 2,
             retired: 0,
+            exits: 0,
             segs: Default::default(),
             tr: Segment::default(),
             ldtr: Segment::default(),

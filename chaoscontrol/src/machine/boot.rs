@@ -1,6 +1,7 @@
 //! Places a Linux kernel in memory and the CPU at its door: the 64-bit boot protocol
 //! (Linux `Documentation/arch/x86/boot.rst`), without firmware, real mode or decompression.
 
+use super::vm::VmError;
 use crate::cpu::UnsupportedHost;
 use crate::cpu::ram::{PAGE_SIZE, Ram, RamError};
 use crate::cpu::soft::CpuState;
@@ -66,6 +67,9 @@ pub enum BootError {
     /// A write outside of memory.
     #[error(transparent)]
     Ram(#[from] RamError),
+    /// There is no machine to load it into.
+    #[error(transparent)]
+    Vm(#[from] VmError),
     /// Nothing here could run it.
     #[error(transparent)]
     Host(#[from] UnsupportedHost),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cpu::CpuConfig;
+use crate::cpu::{CpuConfig, Engine};
 
 /// Kernel command line of every machine; [`VmConfig::cmdline`] follows it.
 ///
@@ -39,6 +39,11 @@ pub struct VmConfig {
     pub epoch: u64,
     /// Virtual time of one instruction in ns, 1..=1_000_000. Default: 10.
     pub instruction_ns: u64,
+    /// Virtual time of one completed exit in ns, 1..=1_000_000, where exits are counted: on
+    /// [`Engine::Kvm`], or with [`CpuConfig::by_exits`]. Default: 1000.
+    pub exit_ns: u64,
+    /// What executes the guest. Default: the software CPU.
+    pub engine: Engine,
     /// The virtual CPU.
     pub cpu: CpuConfig,
     /// Where the machine's random numbers derive from (virtio-rng, the SDK's).
@@ -54,6 +59,8 @@ impl Default for VmConfig {
             cmdline: String::new(),
             epoch: 1_735_689_600,
             instruction_ns: 10,
+            exit_ns: 1_000,
+            engine: Engine::Soft,
             cpu: CpuConfig::default(),
             seed: 0,
         }
@@ -61,6 +68,15 @@ impl Default for VmConfig {
 }
 
 impl VmConfig {
+    /// Virtual time in ns of what the CPU counts.
+    pub fn unit_ns(&self) -> u64 {
+        if self.engine == Engine::Kvm || self.cpu.by_exits {
+            self.exit_ns
+        } else {
+            self.instruction_ns
+        }
+    }
+
     /// The whole kernel command line.
     pub fn full_cmdline(&self) -> String {
         match self.cmdline.trim() {

@@ -37,6 +37,8 @@ mod clock;
 mod config;
 mod coverage;
 mod flat;
+#[cfg(all(test, supported_host))]
+mod kvm_tests;
 pub mod memory;
 mod observe;
 mod output;
@@ -46,11 +48,12 @@ mod sdk_tests;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;
+mod trace;
 mod vm;
 #[cfg(test)]
 mod vm_tests;
 
-pub use crate::cpu::CpuConfig;
+pub use crate::cpu::{CpuConfig, Engine};
 pub use crate::devices::random::RandomStream;
 pub use clock::{Clock, MAX_SKEW_PPM, MIN_SKEW_PPM, VirtualTsc};
 pub use config::{BASE_CMDLINE, VmConfig};
@@ -58,4 +61,5 @@ pub use coverage::{COVERAGE, EdgeCounters};
 pub use flat::{FLAT_ENTRY, flat_kernel};
 pub use output::{Output, OutputKind};
 pub use snapshot::VmSnapshot;
-pub use vm::{DeterministicVm, Off, Stop, Until};
+pub use trace::Access;
+pub use vm::{DeterministicVm, Off, Stop, Until, VmError};

@@ -42,17 +42,23 @@ impl Vcpu for Caller {
         Exit::Budget
     }
     fn complete(&mut self, _: u64) {}
-    fn retired(&self) -> u64 {
+    fn more(&mut self) -> Option<Exit> {
+        None
+    }
+    fn finish(&mut self) -> Option<Exit> {
+        None
+    }
+    fn count(&self) -> u64 {
         0
     }
-    fn interruptible(&self) -> bool {
+    fn interruptible(&mut self) -> bool {
         false
     }
     fn inject(&mut self, _: u8) {}
     fn halted(&self) -> bool {
         false
     }
-    fn gpr(&self, index: usize) -> u64 {
+    fn gpr(&mut self, index: usize) -> u64 {
         self.gpr[index]
     }
     fn set_gpr(&mut self, index: usize, value: u64) {

@@ -7,9 +7,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::config::VmConfig;
 use super::memory::MemorySnapshot;
-use super::vm::{DeterministicVm, MachineState};
-use crate::cpu::ram::RamError;
-use crate::cpu::soft::CpuState;
+use super::vm::{DeterministicVm, MachineState, VmError};
+use crate::cpu::{CpuState, RamError};
 
 /// A machine at one moment. Clones and successive snapshots share what is equal.
 #[derive(Clone, Debug)]
@@ -18,6 +17,7 @@ pub struct VmSnapshot(Arc<Whole>);
 #[derive(Debug)]
 struct Whole {
     config: Arc<VmConfig>,
+    time: u64,
     cpu: CpuState,
     state: MachineState,
     memory: MemorySnapshot,
@@ -31,7 +31,7 @@ impl VmSnapshot {
 
     /// T in ns at which it was taken.
     pub fn time(&self) -> u64 {
-        self.0.state.clock.time(self.0.cpu.retired)
+        self.0.time
     }
 
     /// The configuration of the machine it was taken of.
@@ -43,12 +43,14 @@ impl VmSnapshot {
 impl DeterministicVm {
     /// The machine as it is. Costs what was written since the last snapshot or restore.
     pub fn snapshot(&mut self) -> VmSnapshot {
+        self.cpu.mark_written();
         let memory = MemorySnapshot::take(&self.ram, &self.base)
             .expect("a machine's base has its memory's size");
         self.base = memory.clone();
         VmSnapshot(Arc::new(Whole {
             config: Arc::clone(&self.config),
-            cpu: self.cpu.state().clone(),
+            time: self.time(),
+            cpu: self.cpu.state(),
             state: self.state.clone(),
             memory,
         }))
@@ -60,6 +62,7 @@ impl DeterministicVm {
     /// A snapshot of another memory size; the machine is unchanged then.
     pub fn restore(&mut self, snapshot: &VmSnapshot) -> Result<(), RamError> {
         let whole = &*snapshot.0;
+        self.cpu.mark_written();
         whole.memory.restore(&self.ram, &self.base)?;
         self.base = whole.memory.clone();
         self.config = Arc::clone(&whole.config);
@@ -71,8 +74,8 @@ impl DeterministicVm {
     /// A new machine that goes on where `snapshot` was taken.
     ///
     /// # Errors
-    /// The host has no memory for it.
-    pub fn from_snapshot(snapshot: &VmSnapshot) -> Result<DeterministicVm, RamError> {
+    /// The host has no memory or no CPU for it.
+    pub fn from_snapshot(snapshot: &VmSnapshot) -> Result<DeterministicVm, VmError> {
         let mut vm = DeterministicVm::empty(Arc::clone(&snapshot.0.config))?;
         vm.restore(snapshot)?;
         Ok(vm)
@@ -86,7 +89,9 @@ impl DeterministicVm {
             part(&mut hasher);
             hasher.finish()
         };
-        let cpu = hash(&|h| self.cpu.state().hash(h));
+        self.cpu.mark_written();
+        let state = self.cpu.state();
+        let cpu = hash(&|h| state.hash(h));
         let devices = hash(&|h| self.state.hash(h));
         [cpu, devices, self.hash.of(&self.ram)]
     }
@@ -95,6 +100,7 @@ impl DeterministicVm {
     /// written since the last call.
     pub fn state_hash(&mut self) -> u64 {
         let mut hasher = Xxh3::new();
+        self.cpu.mark_written();
         self.cpu.state().hash(&mut hasher);
         self.state.hash(&mut hasher);
         hasher.write_u64(self.hash.of(&self.ram));

@@ -10,9 +10,9 @@ use super::config::VmConfig;
 use super::memory::{MemoryHash, MemorySnapshot};
 use super::output::{Outbox, Output, OutputKind};
 use super::sdk::Sdk;
+use super::trace::Access;
 use crate::cpu::ram::{Ram, RamError};
-use crate::cpu::soft::SoftCpu;
-use crate::cpu::{Exit, Vcpu};
+use crate::cpu::{Cpu, CpuError, Exit, Vcpu};
 use crate::devices::platform::{Platform, PlatformConfig};
 use crate::devices::random::RandomStream;
 use chaoscontrol_guest::protocol::{self, Message};
@@ -26,6 +26,9 @@ const MAX_PARTS: u32 = 1 << 20;
 /// Slices of 2^20 iterations that a single string instruction may have: more than all of
 /// the largest memory has bytes. It takes no virtual time, so nothing else would end it.
 const MAX_SLICES: u32 = 1 << 12;
+
+/// Times that time is let pass for a guest that spins, before it is given up.
+const MAX_SPINS: u64 = 6;
 
 /// Why a machine is off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -48,6 +51,23 @@ pub enum Off {
     /// One string instruction went on and on.
     #[error("a single string instruction of more than 2^32 iterations")]
     EndlessString,
+    /// Where exits are counted: it went on and on without any, and no interrupt helped.
+    #[error("it runs on and on without talking to a device, so that no time passes")]
+    Spinning,
+    /// The engine failed; the guest has nothing to do with it.
+    #[error("the engine failed: {0}")]
+    Engine(CpuError),
+}
+
+/// Why there is no machine.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// No memory for it.
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    /// No CPU for it.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
 }
 
 /// Why [`DeterministicVm::run`] came back.
@@ -115,6 +135,9 @@ pub(super) struct MachineState {
     pub(super) panic: Option<String>,
     pub(super) off: Option<Off>,
     pub(super) exits: u64,
+    pub(super) spins: u64,
+    /// Those since the last exit.
+    pub(super) spinning: u64,
 }
 
 /// A virtual machine whose whole run is a function of its [`VmConfig`] and of what is
@@ -135,10 +158,11 @@ pub(super) struct MachineState {
 pub struct DeterministicVm {
     pub(super) config: Arc<VmConfig>,
     pub(super) ram: Ram,
-    pub(super) cpu: SoftCpu,
+    pub(super) cpu: Cpu,
     pub(super) state: MachineState,
     pub(super) base: MemorySnapshot,
     pub(super) hash: MemoryHash,
+    pub(super) trace: Option<Vec<Access>>,
 }
 
 impl DeterministicVm {
@@ -155,12 +179,12 @@ impl DeterministicVm {
     }
 
     /// Zeroed memory, a reset CPU, devices after power-on.
-    pub(super) fn empty(config: Arc<VmConfig>) -> Result<DeterministicVm, RamError> {
+    pub(super) fn empty(config: Arc<VmConfig>) -> Result<DeterministicVm, VmError> {
         let ram = Ram::new(config.memory_size)?;
         let mut entropy = [0; 32];
         RandomStream::derive(config.seed, "machine", &[]).fill(&mut entropy);
         let state = MachineState {
-            clock: Clock::new(config.instruction_ns),
+            clock: Clock::new(config.unit_ns()),
             platform: Platform::new(&PlatformConfig {
                 epoch: config.epoch,
                 mac: [2, 0, 0, 0, 0, 0],
@@ -175,11 +199,14 @@ impl DeterministicVm {
             panic: None,
             off: None,
             exits: 0,
+            spins: 0,
+            spinning: 0,
         };
         Ok(DeterministicVm {
-            cpu: SoftCpu::new(ram.clone(), config.cpu),
+            cpu: Cpu::new(config.engine, ram.clone(), config.cpu)?,
             base: MemorySnapshot::zeroed(ram.pages()),
             hash: MemoryHash::new(ram.pages()),
+            trace: None,
             config,
             ram,
             state,
@@ -187,7 +214,7 @@ impl DeterministicVm {
     }
 
     /// The machine's CPU.
-    pub fn cpu(&self) -> &SoftCpu {
+    pub fn cpu(&self) -> &Cpu {
         &self.cpu
     }
 
@@ -198,7 +225,7 @@ impl DeterministicVm {
 
     /// T in ns of the next instruction.
     pub fn time(&self) -> u64 {
-        self.state.clock.time(self.cpu.retired())
+        self.state.clock.time(self.cpu.count())
     }
 
     /// The guest's own clock in ns since power-on, at its skewed rate.
@@ -206,9 +233,15 @@ impl DeterministicVm {
         self.state.clock.local(self.time())
     }
 
-    /// Instructions retired since power-on.
+    /// Instructions retired since power-on; 0 where the engine does not count them.
     pub fn retired(&self) -> u64 {
         self.cpu.retired()
+    }
+
+    /// How often the guest went on for so long without an exit that time was let pass, which
+    /// happens at another instruction in every run: what follows cannot be reproduced.
+    pub fn spins(&self) -> u64 {
+        self.state.spins
     }
 
     /// Exits to devices since power-on.
@@ -266,7 +299,7 @@ impl DeterministicVm {
 
     /// Joins a timeline on which it is T = `time` now; the guest's own clock goes on unmoved.
     pub fn rejoin(&mut self, time: u64) {
-        self.state.clock.rejoin(self.cpu.retired(), time);
+        self.state.clock.rejoin(self.cpu.count(), time);
     }
 
     /// What the agent is told when it asks who it is: an encoded
@@ -298,9 +331,20 @@ impl DeterministicVm {
     ///
     /// Without any, or with nothing that comes to pass, this runs for as long as the guest does.
     pub fn run(&mut self, until: &Until<'_>) -> Stop {
+        let stop = self.run_on(until);
+        // Whoever looks at the machine now is to see it between two instructions.
+        while self.state.off.is_none()
+            && let Some(exit) = self.cpu.finish()
+        {
+            self.serve(exit, until);
+        }
+        stop
+    }
+
+    fn run_on(&mut self, until: &Until<'_>) -> Stop {
         let end = until.time.unwrap_or(u64::MAX);
         let more = until.instructions.unwrap_or(u64::MAX);
-        let last = self.cpu.retired().saturating_add(more);
+        let last = self.cpu.count().saturating_add(more);
         let exits = until.exits.map(|n| self.state.exits.saturating_add(n));
         loop {
             if self.state.off.is_some() {
@@ -310,14 +354,21 @@ impl DeterministicVm {
             if now >= end {
                 return Stop::Time;
             }
-            if self.cpu.retired() >= last {
+            if self.cpu.count() >= last {
                 return Stop::Instructions;
             }
             if exits.is_some_and(|n| self.state.exits >= n) {
                 return Stop::Exits;
             }
             self.apply_due(now);
-            let window = self.offer_interrupt();
+            let pending = self.state.platform.pending_interrupt();
+            if pending && let Some(exit) = self.cpu.finish() {
+                if let Some(stop) = self.act(exit, until) {
+                    return stop;
+                }
+                continue;
+            }
+            let window = pending && self.offer_interrupt();
             let next = self.next_event().min(end);
             if self.cpu.halted() {
                 if !self.cpu.interruptible() {
@@ -325,38 +376,62 @@ impl DeterministicVm {
                 } else if next == u64::MAX {
                     return Stop::Halt;
                 } else {
-                    self.state.clock.jump(self.cpu.retired(), next);
+                    self.state.clock.jump(self.cpu.count(), next);
                 }
                 continue;
             }
             let limit = self.state.clock.instruction_at(next).min(last);
-            let exit = self.execute(limit, window);
-            match exit {
-                Exit::Repeats => self.state.off = Some(Off::EndlessString),
-                Exit::Halt if until.halt => return Stop::Halt,
-                Exit::Budget | Exit::InterruptWindow | Exit::Halt => {}
-                Exit::Shutdown => self.state.off = Some(self.why_reset(Off::Reset)),
-                _ => {
-                    if let Some(stop) = self.serve(exit, until) {
-                        return stop;
-                    }
-                }
+            let exit = self.patiently(|cpu| Some(cpu.run(limit, window)));
+            if exit == Some(Exit::Halt) && until.halt {
+                return Stop::Halt;
+            }
+            if let Some(stop) = exit.and_then(|exit| self.act(exit, until)) {
+                return stop;
             }
         }
     }
 
-    /// Runs the CPU; [`Exit::Repeats`] is an instruction that has had all its slices.
-    fn execute(&mut self, limit: u64, window: bool) -> Exit {
+    /// Lets the CPU `go` on; [`Exit::Repeats`] is an instruction that has had all its slices.
+    fn patiently(&mut self, mut go: impl FnMut(&mut Cpu) -> Option<Exit>) -> Option<Exit> {
         let mut instruction = None;
         let mut slices = 0;
         loop {
-            let exit = self.cpu.run(limit, window);
+            let exit = go(&mut self.cpu);
             let now = Some(self.cpu.retired());
             slices = if now == instruction { slices + 1 } else { 0 };
             instruction = now;
-            if exit != Exit::Repeats || slices == MAX_SLICES {
+            if exit != Some(Exit::Repeats) || slices == MAX_SLICES {
                 return exit;
             }
+        }
+    }
+
+    /// Does what an exit asks for.
+    fn act(&mut self, exit: Exit, until: &Until<'_>) -> Option<Stop> {
+        match exit {
+            Exit::Budget | Exit::InterruptWindow | Exit::Halt => {}
+            Exit::Repeats => self.state.off = Some(Off::EndlessString),
+            Exit::Shutdown => self.state.off = Some(self.why_reset(Off::Reset)),
+            Exit::Spinning => self.spin(),
+            Exit::Failed => {
+                let error = self.cpu.error().expect("an engine that failed says why");
+                self.state.off = Some(Off::Engine(error));
+            }
+            _ => return self.serve(exit, until),
+        }
+        None
+    }
+
+    /// Lets time pass for a guest that has no exits by which it would, so that its timer
+    /// may get it out of what it does.
+    fn spin(&mut self) {
+        let next = self.next_event();
+        self.state.spins += 1;
+        self.state.spinning += 1;
+        if next == u64::MAX || self.state.spinning > MAX_SPINS {
+            self.state.off = Some(Off::Spinning);
+        } else {
+            self.state.clock.jump(self.cpu.count(), next);
         }
     }
 
@@ -387,11 +462,8 @@ impl DeterministicVm {
         }
     }
 
-    /// Delivers a pending interrupt; `true` if it has to wait for a window.
+    /// Delivers the pending interrupt; `true` if it has to wait for a window.
     fn offer_interrupt(&mut self) -> bool {
-        if !self.state.platform.pending_interrupt() {
-            return false;
-        }
         if !self.cpu.interruptible() {
             return true;
         }
@@ -409,26 +481,22 @@ impl DeterministicVm {
         input.into_iter().chain(timer).min().unwrap_or(u64::MAX)
     }
 
-    /// Answers an I/O exit, and all others of the same instruction, until it has retired.
+    /// Answers an I/O exit, and all others of the same instruction.
     fn serve(&mut self, exit: Exit, until: &Until<'_>) -> Option<Stop> {
-        let target = self.cpu.retired().saturating_add(1);
         let mut stop = None;
         let mut exit = exit;
+        self.state.spinning = 0;
         for _ in 0..MAX_PARTS {
-            match exit {
-                Exit::Shutdown => self.state.off = Some(self.why_reset(Off::Reset)),
-                Exit::Budget | Exit::InterruptWindow | Exit::Halt => {}
-                Exit::Repeats => self.state.off = Some(Off::EndlessString),
-                _ => {
-                    self.state.exits += 1;
-                    stop = stop.or(self.answer(exit, until));
-                    if self.cpu.retired() < target {
-                        exit = self.execute(target, false);
-                        continue;
-                    }
-                }
+            if !exit.is_io() {
+                return stop.or(self.act(exit, until));
             }
-            return stop;
+            self.state.exits += 1;
+            stop = stop.or(self.answer(exit, until));
+            let next = self.patiently(Cpu::more).or_else(|| self.note_end());
+            match next {
+                Some(next) => exit = next,
+                None => return stop,
+            }
         }
         self.state.off = Some(Off::EndlessIo);
         stop
@@ -447,7 +515,7 @@ impl DeterministicVm {
                 ..
             } => {
                 let message = self.state.sdk.call(&mut self.cpu, size);
-                self.cpu.complete(0);
+                self.complete(exit, 0);
                 if let Some(message) = message {
                     if until.boot && Message::decode(&message) == Ok(Message::Boot) {
                         stop = Some(Stop::Boot);
@@ -458,7 +526,7 @@ impl DeterministicVm {
             Exit::PortOut { port, size, value } => {
                 platform.port_write(port, size, value, now);
                 self.state.advanced = now;
-                self.cpu.complete(0);
+                self.complete(exit, 0);
                 if (0x3F8..0x400).contains(&port) {
                     stop = self.serial_output(time, until);
                 }
@@ -466,16 +534,16 @@ impl DeterministicVm {
             Exit::PortIn { port, size } => {
                 let value = platform.port_read(port, size, now);
                 self.state.advanced = now;
-                self.cpu.complete(u64::from(value));
+                self.complete(exit, u64::from(value));
             }
             Exit::ReadTsc => {
                 let khz = self.config.cpu.tsc_khz;
-                self.cpu.complete(VirtualTsc { khz }.ticks(now));
+                self.complete(exit, VirtualTsc { khz }.ticks(now));
             }
             Exit::MmioRead { address, size } => {
                 let value = platform.mmio_read(address, size, now);
                 self.state.advanced = now;
-                self.cpu.complete(value);
+                self.complete(exit, value);
             }
             Exit::MmioWrite {
                 address,
@@ -487,14 +555,21 @@ impl DeterministicVm {
                 // The agent's channel has one direction; nobody listens to the other.
                 drop(platform.take_console_output());
                 self.state.advanced = now;
-                self.cpu.complete(0);
+                self.complete(exit, 0);
                 for frame in frames {
                     self.push(time, OutputKind::Frame(frame));
                 }
             }
-            Exit::Budget | Exit::InterruptWindow | Exit::Halt | Exit::Repeats | Exit::Shutdown => {}
+            _ => unreachable!("{exit:?} is no access to a device"),
         }
         stop
+    }
+
+    /// Lets the CPU have the answer to an access.
+    fn complete(&mut self, exit: Exit, answer: u64) {
+        let count = self.cpu.count();
+        self.cpu.complete(answer);
+        self.note_access(count, exit, answer);
     }
 
     fn push(&mut self, time: u64, kind: OutputKind) {

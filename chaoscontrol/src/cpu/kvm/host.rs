@@ -21,7 +21,7 @@ const DEVICE: &str = "/dev/kvm";
 const VERSION: i32 = 12;
 
 /// Why the KVM engine cannot be used, or failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum KvmError {
     /// There is no such device.
     #[error("{} does not exist: {remedy}", device.display())]

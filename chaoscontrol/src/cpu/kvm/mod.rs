@@ -3,9 +3,14 @@
 //! The host's clock and interrupt controllers stay out of it: nothing of KVM's in-kernel
 //! devices is used, so all that a guest notices comes from the caller, at its exits.
 
+mod alarm;
 mod host;
 mod probe;
+mod state;
 mod tiny;
+mod vcpu;
+mod vm;
 
 pub use host::{KvmError, device, open};
 pub use probe::{Probe, probe};
+pub use vcpu::KvmCpu;

@@ -5,9 +5,7 @@
 //! guest in ring 0 can tell.
 
 use std::fmt;
-use std::mem;
 use std::os::unix::thread::JoinHandleExt;
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -16,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use kvm_ioctls::Kvm;
 
+use super::alarm;
 use super::host::{KvmError, device, open};
 use super::tiny::{DEVICE, HANDLED, Stop, TinyGuest};
 
@@ -90,11 +89,11 @@ pub fn probe() -> Result<Probe, KvmError> {
     if answered == Err(RecvTimeoutError::Timeout) {
         let (pause, times) = ASKS;
         stop.store(true, Ordering::Relaxed);
-        interrupting(libc::SIGRTMIN());
+        alarm::interrupting();
         for _ in 0..times {
             // SAFETY: the thread is neither joined nor detached as long as `prober` is
             // there, so its handle is valid; the signal's handler does nothing.
-            unsafe { libc::pthread_kill(prober.as_pthread_t(), libc::SIGRTMIN()) };
+            unsafe { libc::pthread_kill(prober.as_pthread_t(), alarm::signal()) };
             answered = answers.recv_timeout(pause);
             if answered != Err(RecvTimeoutError::Timeout) {
                 break;
@@ -107,18 +106,6 @@ pub fn probe() -> Result<Probe, KvmError> {
             why: format!("it did not come back within {} s", LIMIT.as_secs()),
         })
     })
-}
-
-/// Lets `signal` interrupt system calls, and do nothing else.
-fn interrupting(signal: libc::c_int) {
-    extern "C" fn nothing(_: libc::c_int) {}
-    // SAFETY: `action` is plain data for which zeros are valid: no flags, so no restart of
-    // system calls, and an empty mask. The handler touches nothing.
-    unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = nothing as *const () as usize;
-        libc::sigaction(signal, &action, ptr::null_mut());
-    }
 }
 
 /// The port to which a program writes when it is done.
@@ -330,10 +317,10 @@ mod tests {
         });
         thread::sleep(Duration::from_millis(50));
         stop.store(true, Ordering::Relaxed);
-        interrupting(libc::SIGRTMIN());
+        alarm::interrupting();
         while !spinning.is_finished() {
             // SAFETY: the thread is not joined yet, so its handle is valid.
-            unsafe { libc::pthread_kill(spinning.as_pthread_t(), libc::SIGRTMIN()) };
+            unsafe { libc::pthread_kill(spinning.as_pthread_t(), alarm::signal()) };
             thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(spinning.join().unwrap(), Stop::Asked);

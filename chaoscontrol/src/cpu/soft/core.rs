@@ -1,11 +1,10 @@
 //! The running CPU as handlers see it: the architectural state and what is derived from it.
 
-use super::missing::Missing;
 use super::op::{Flow, Op, ea};
 use super::state::{CpuState, seg};
 use super::tlb::Tlb;
 use crate::cpu::ram::CODE;
-use crate::cpu::{CpuConfig, Exit, Ram};
+use crate::cpu::{CpuConfig, Exit, Missing, Ram};
 
 /// A string instruction comes back to the caller whenever a multiple of this is left.
 const SLICE: u64 = 1 << 20;
@@ -57,6 +56,10 @@ pub struct Core {
     pub(super) not_canonical: bool,
     /// The run loop has to look at more than the next block.
     pub(super) attention: bool,
+    /// Exits are counted, not instructions.
+    pub(super) by_exits: bool,
+    /// An exit that needs no answer was counted, and the caller is to be told.
+    pub(super) passed: bool,
     /// Virtual addresses may lead elsewhere than before.
     pub(super) remapped: bool,
     /// Pages whose decoded code is out of date.
@@ -81,6 +84,8 @@ impl Core {
             answered: 0,
             fault_address: 0,
             not_canonical: false,
+            by_exits: config.by_exits,
+            passed: false,
             attention: true,
             remapped: true,
             changed_code: Vec::new(),

@@ -3,9 +3,9 @@
 
 use super::core::{Core, Trap};
 use super::mem::Blocked;
-use crate::cpu::Exit;
 use crate::cpu::paging::{A, Access, canonical};
 use crate::cpu::ram::{CODE, DIRTY, PAGE_SIZE, STALE, TABLE};
+use crate::cpu::{Exit, natural};
 
 /// One part of an access that lies in one page: where, and which bytes of the whole.
 #[derive(Clone, Copy)]
@@ -24,13 +24,6 @@ pub struct DeviceWrite {
     pub size: u8,
     /// The value, zero-extended.
     pub value: u64,
-}
-
-/// The largest naturally aligned power of two up to 8 at `address` within `room` bytes.
-fn natural(address: u64, room: usize) -> usize {
-    let aligned = 1 << (address | 8).trailing_zeros();
-    let fits = 1 << room.ilog2();
-    usize::min(aligned, fits)
 }
 
 impl Core {

@@ -9,13 +9,15 @@ use super::core::{Core, Trap};
 use super::coverage::CodeMap;
 use super::exceptions::{Fault, SS, Source};
 use super::fetch::Met;
-use super::missing::Missing;
 use super::op::{Flow, Op};
 use super::state::{BLOCK, CpuState, seg};
 use super::translate::mode_of;
-use crate::cpu::paging::{Access, canonical};
+use crate::cpu::paging::{Access, each_page};
 use crate::cpu::ram::{CODE, FOREIGN, PAGE_SIZE};
-use crate::cpu::{CpuConfig, Exit, Ram, Vcpu};
+use crate::cpu::{CpuConfig, Exit, Missing, Ram, Vcpu};
+
+/// Instructions without an exit after which a guest spins, where only exits count.
+const PATIENCE: u64 = 1 << 30;
 
 /// The software CPU.
 pub struct SoftCpu {
@@ -24,6 +26,8 @@ pub struct SoftCpu {
     pub(super) code_map: Arc<CodeMap>,
     /// Where blocks are decoded to.
     pub(super) decoded: Vec<Op>,
+    /// Instructions that had retired when an exit was last answered.
+    begun: u64,
     /// The marks' epoch when the TLB's write tags were last valid.
     epoch: u64,
 }
@@ -45,6 +49,7 @@ impl SoftCpu {
             blocks: Blocks::new(CodeStore::shared(None)),
             code_map: Arc::default(),
             decoded: Vec::new(),
+            begun: u64::MAX,
             epoch,
         }
     }
@@ -69,6 +74,11 @@ impl SoftCpu {
     pub fn flush_caches(&mut self) {
         self.core.flush_translations();
         self.drop_all_code();
+    }
+
+    /// Instructions retired since reset.
+    pub fn retired(&self) -> u64 {
+        self.core.s.retired
     }
 
     /// Instructions that the guest tried to execute and this CPU does not have.
@@ -211,6 +221,20 @@ impl SoftCpu {
         }
     }
 
+    /// [`SoftCpu::run_to`] where only exits count: whatever lies between two of them
+    /// happens at once.
+    fn run_to_exit(&mut self, limit: u64, window: bool) -> Exit {
+        let s = &self.core.s;
+        if s.exits >= limit && !s.halted && !s.shutdown {
+            return Exit::Budget;
+        }
+        let exits = s.exits;
+        match self.run_to(s.retired.saturating_add(PATIENCE), window) {
+            Exit::Budget if self.core.s.exits == exits => Exit::Spinning,
+            exit => exit,
+        }
+    }
+
     /// The block at `rip`, after the one that has just been left for it, if any.
     #[inline(always)]
     fn next(&self, last: Option<(u64, BlockId)>, rip: u64, mode: u8) -> Option<BlockId> {
@@ -273,6 +297,9 @@ impl SoftCpu {
             }
             if s.halted {
                 return Some(Exit::Halt);
+            }
+            if std::mem::take(&mut self.core.passed) {
+                return Some(Exit::Budget);
             }
             let resumed = !s.pending.answers.is_empty();
             if window && s.rflags & IF != 0 && !s.shadow && !resumed {
@@ -420,7 +447,11 @@ impl Core {
 
 impl Vcpu for SoftCpu {
     fn run(&mut self, limit: u64, window: bool) -> Exit {
-        let exit = self.run_to(limit, window);
+        let exit = if self.core.by_exits {
+            self.run_to_exit(limit, window)
+        } else {
+            self.run_to(limit, window)
+        };
         self.core.settle();
         exit
     }
@@ -429,6 +460,8 @@ impl Vcpu for SoftCpu {
         self.refresh();
         self.catch_up();
         let core = &mut self.core;
+        self.begun = core.s.retired;
+        core.s.exits += 1;
         if core.s.pending.writes.is_empty() {
             core.s.pending.answers.push(value);
             // Whatever it wants next it will ask for again in the next `run`.
@@ -441,11 +474,28 @@ impl Vcpu for SoftCpu {
         self.core.settle();
     }
 
-    fn retired(&self) -> u64 {
-        self.core.s.retired
+    fn more(&mut self) -> Option<Exit> {
+        if self.core.s.retired > self.begun {
+            return None;
+        }
+        let exit = self.run_to(self.begun + 1, false);
+        self.core.settle();
+        (exit != Exit::Budget).then_some(exit)
     }
 
-    fn interruptible(&self) -> bool {
+    fn finish(&mut self) -> Option<Exit> {
+        None
+    }
+
+    fn count(&self) -> u64 {
+        if self.core.by_exits {
+            self.core.s.exits
+        } else {
+            self.core.s.retired
+        }
+    }
+
+    fn interruptible(&mut self) -> bool {
         let s = &self.core.s;
         let idle = s.pending.writes.is_empty() && s.pending.answers.is_empty();
         s.rflags & IF != 0 && !s.shadow && !s.shutdown && idle
@@ -462,7 +512,7 @@ impl Vcpu for SoftCpu {
         self.core.s.halted
     }
 
-    fn gpr(&self, index: usize) -> u64 {
+    fn gpr(&mut self, index: usize) -> u64 {
         self.core.s.gpr[index & 15]
     }
 
@@ -472,44 +522,20 @@ impl Vcpu for SoftCpu {
 
     fn read_virtual(&mut self, address: u64, into: &mut [u8]) -> bool {
         let ram = self.core.ram.clone();
-        self.each_page(address, into.len(), Access::Read, |physical, range| {
-            ram.read(physical, &mut into[range]).is_ok()
+        let resolve = |at| self.core.walk(at, Access::Read, false).ok();
+        each_page(address, into.len(), resolve, |mapped, range| {
+            ram.read(mapped.physical, &mut into[range]).is_ok()
         })
     }
 
     fn write_virtual(&mut self, address: u64, from: &[u8]) -> bool {
         let ram = self.core.ram.clone();
+        let mut resolve = |at| self.core.walk(at, Access::Write, true).ok();
         // First look at every page, so that it is all or nothing.
-        self.each_page(address, from.len(), Access::Write, |physical, _| {
-            physical < ram.size()
-        }) && self.each_page(address, from.len(), Access::Write, |physical, range| {
-            ram.write(physical, &from[range]).is_ok()
+        each_page(address, from.len(), &mut resolve, |mapped, _| {
+            mapped.physical < ram.size()
+        }) && each_page(address, from.len(), &mut resolve, |mapped, range| {
+            ram.write(mapped.physical, &from[range]).is_ok()
         })
-    }
-}
-
-impl SoftCpu {
-    /// Calls `each` with the physical address of every page's part of a virtual range.
-    fn each_page(
-        &mut self,
-        address: u64,
-        size: usize,
-        access: Access,
-        mut each: impl FnMut(u64, std::ops::Range<usize>) -> bool,
-    ) -> bool {
-        let mut done = 0;
-        while done < size {
-            let at = address.wrapping_add(done as u64);
-            let room = (PAGE_SIZE - at % PAGE_SIZE) as usize;
-            let end = size.min(done + room);
-            if !canonical(at) {
-                return false;
-            }
-            match self.core.walk(at, access, access == Access::Write) {
-                Ok(mapped) if each(mapped.physical, done..end) => done = end,
-                _ => return false,
-            }
-        }
-        true
     }
 }

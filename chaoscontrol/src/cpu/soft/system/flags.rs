@@ -60,6 +60,7 @@ fn sti(core: &mut Core, op: &Op) -> Flow {
 fn hlt(core: &mut Core, op: &Op) -> Flow {
     privileged!(core);
     core.s.halted = true;
+    core.s.exits += 1;
     core.attention = true;
     core.end_block(op)
 }

@@ -2,16 +2,16 @@
 
 use iced_x86::{Code, Instruction};
 
-use super::super::bits::{CR0_PG, CR4_TSD, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE};
+use super::super::bits::{CR4_TSD, EFER_NXE};
 use super::super::core::Core;
-use super::super::exceptions::Fault;
 use super::super::op::{Flow, Handler, Op};
-use super::super::state::seg;
 use super::{fail, gp0, privileged};
 use crate::cpu::Exit;
 use crate::cpu::cpuid::cpuid;
-use crate::cpu::msr::{Msr, msr};
-use crate::cpu::paging::canonical;
+use crate::cpu::msr::{Msr, kept_by_the_cpu, msr};
+
+/// Number of the time-stamp counter.
+const TSC: u32 = 0x10;
 
 const RAX: usize = 0;
 const RCX: usize = 1;
@@ -19,73 +19,11 @@ const RDX: usize = 2;
 const RBX: usize = 3;
 
 impl Core {
-    fn read_msr(&self, register: Msr) -> u64 {
-        let s = &self.s;
-        match register {
-            Msr::Tsc => 0,
-            Msr::ApicBase => s.apic_base,
-            Msr::Sysenter(n) => s.sysenter[n as usize],
-            Msr::Pat => s.pat,
-            Msr::MiscEnable => s.misc_enable,
-            Msr::Efer => s.efer,
-            Msr::Star => s.star,
-            Msr::Lstar => s.lstar,
-            Msr::Cstar => s.cstar,
-            Msr::Fmask => s.fmask,
-            Msr::FsBase => s.segs[seg::FS].base,
-            Msr::GsBase => s.segs[seg::GS].base,
-            Msr::KernelGsBase => s.kernel_gs_base,
-            Msr::Fixed(value) => value,
-        }
-    }
-
-    fn write_msr(&mut self, register: Msr, value: u64) -> Result<(), Fault> {
-        let s = &mut self.s;
-        let address = || {
-            if canonical(value) {
-                Ok(value)
-            } else {
-                Err(gp0())
-            }
-        };
-        match register {
-            Msr::Tsc => return Err(gp0()),
-            Msr::ApicBase => s.apic_base = value,
-            Msr::Sysenter(0) => s.sysenter[0] = value & 0xFFFF_FFFF,
-            Msr::Sysenter(n) => s.sysenter[n as usize] = address()?,
-            Msr::Pat => {
-                let known = |kind| matches!(kind, 0 | 1 | 4 | 5 | 6 | 7);
-                if !value.to_le_bytes().into_iter().all(known) {
-                    return Err(gp0());
-                }
-                s.pat = value;
-            }
-            Msr::MiscEnable => s.misc_enable = value,
-            Msr::Efer => return self.write_efer(value),
-            Msr::Star => s.star = value,
-            Msr::Lstar => s.lstar = address()?,
-            Msr::Cstar => s.cstar = address()?,
-            Msr::Fmask => s.fmask = value & 0xFFFF_FFFF,
-            Msr::FsBase => s.segs[seg::FS].base = address()?,
-            Msr::GsBase => s.segs[seg::GS].base = address()?,
-            Msr::KernelGsBase => s.kernel_gs_base = address()?,
-            Msr::Fixed(_) => {}
-        }
-        Ok(())
-    }
-
-    fn write_efer(&mut self, value: u64) -> Result<(), Fault> {
-        let known = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-        let old = self.s.efer;
-        let leaves = (value ^ old) & EFER_LME != 0 && self.s.cr0 & CR0_PG != 0;
-        if value & !known != 0 || leaves {
-            return Err(gp0());
-        }
-        self.s.efer = value & !EFER_LMA | old & EFER_LMA;
-        if (value ^ old) & EFER_NXE != 0 {
-            self.flush_translations();
-        }
-        Ok(())
+    /// Counts an exit that needs no answer.
+    fn pass(&mut self) {
+        self.s.exits += 1;
+        self.passed = self.by_exits;
+        self.attention |= self.passed;
     }
 
     /// Splits a value over EDX and EAX.
@@ -96,6 +34,7 @@ impl Core {
 
     /// #GP for a register that does not exist, and a line in the report.
     fn no_such_msr(&mut self, op: &Op, what: &str, number: u32) -> Flow {
+        self.pass();
         self.lack(op, format!("{what} {number:#x}"));
         self.raise(13, Some(0))
     }
@@ -110,8 +49,11 @@ fn rdmsr(core: &mut Core, op: &Op) -> Flow {
             Some(value) => value,
             None => return core.wait(Exit::ReadTsc),
         },
-        Some(register) => core.read_msr(register),
+        Some(register) => register.read(&core.s),
     };
+    if !kept_by_the_cpu(number) && number != TSC {
+        core.pass();
+    }
     core.set_edx_eax(value);
     core.end_block(op)
 }
@@ -123,10 +65,17 @@ fn wrmsr(core: &mut Core, op: &Op) -> Flow {
     let Some(register) = msr(number) else {
         return core.no_such_msr(op, "WRMSR", number);
     };
-    match core.write_msr(register, value) {
-        Ok(()) => core.end_block(op),
-        Err(fault) => fail(core, fault),
+    if !kept_by_the_cpu(number) {
+        core.pass();
     }
+    let efer = core.s.efer;
+    if register.write(&mut core.s, value).is_err() {
+        return fail(core, gp0());
+    }
+    if (efer ^ core.s.efer) & EFER_NXE != 0 {
+        core.flush_translations();
+    }
+    core.end_block(op)
 }
 
 fn identify(core: &mut Core, op: &Op) -> Flow {

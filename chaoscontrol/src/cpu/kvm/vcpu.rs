@@ -1,0 +1,542 @@
+//! One virtual CPU on the host's own.
+//!
+//! Time is counted in completed exits, since nothing else that the host's CPU offers is
+//! the same in two runs. KVM completes an exit only on its next entry, so an exit may be
+//! *owed*: whoever wants to see the state behind it lets KVM enter and leave at once.
+
+use kvm_bindings::{kvm_regs, kvm_vcpu_events};
+use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
+
+use super::alarm::{self, Patience};
+use super::host::KvmError;
+use super::state::{gprs, load, save};
+use super::vm::{SLOT, call, create};
+use crate::cpu::bits::{CR0_WP, EFER_NXE};
+use crate::cpu::missing::{Missing, record_named};
+use crate::cpu::msr::{Msr, msr};
+use crate::cpu::paging::{Access, Tables, each_page, walk};
+use crate::cpu::ram::{DIRTY, PAGE_SIZE, Ram, STALE};
+use crate::cpu::state::CpuState;
+use crate::cpu::{Exit, Vcpu, natural};
+
+const RUN: &str = "run the guest";
+
+/// An exit that has not been answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// None.
+    Nothing,
+    /// Elements of `size` bytes at the port, of which `done` of `count` are.
+    Port {
+        port: u16,
+        size: u8,
+        count: u32,
+        done: u32,
+        out: bool,
+    },
+    /// Bytes at a device's address, of which `done` of `len` are.
+    Mmio {
+        address: u64,
+        len: usize,
+        done: usize,
+        write: Option<[u8; 8]>,
+    },
+    /// RDMSR of the time-stamp counter.
+    Tsc,
+}
+
+/// A virtual CPU that KVM runs.
+pub struct KvmCpu {
+    vcpu: VcpuFd,
+    vm: VmFd,
+    /// What KVM does not hold: time, HLT, and the registers it is not asked to keep.
+    kept: CpuState,
+    waiting: Waiting,
+    /// KVM has still to complete an exit that was answered.
+    owed: bool,
+    /// What came of completing one, to be returned by the next `run`.
+    parked: Option<Exit>,
+    regs: Option<kvm_regs>,
+    regs_changed: bool,
+    missing: Missing,
+    error: Option<KvmError>,
+    /// Last, so that it goes after the machine that uses it.
+    ram: Ram,
+}
+
+impl KvmCpu {
+    /// A CPU in its reset state over `ram`.
+    ///
+    /// # Errors
+    /// KVM is not to be had, or refuses.
+    pub fn new(ram: Ram) -> Result<KvmCpu, KvmError> {
+        let (vm, vcpu) = create(&ram)?;
+        Ok(KvmCpu {
+            vcpu,
+            vm,
+            kept: CpuState::default(),
+            waiting: Waiting::Nothing,
+            owed: false,
+            parked: None,
+            regs: None,
+            regs_changed: false,
+            missing: Missing::default(),
+            error: None,
+            ram,
+        })
+    }
+
+    /// Why [`Exit::Failed`] came.
+    pub fn error(&self) -> Option<&KvmError> {
+        self.error.as_ref()
+    }
+
+    /// Model-specific registers that the guest tried to use and that there are not.
+    pub fn missing(&self) -> &Missing {
+        &self.missing
+    }
+
+    /// The architectural state between two instructions.
+    pub fn state(&mut self) -> CpuState {
+        let saved = self.flush().and_then(|()| save(&self.vcpu, &self.kept));
+        saved.unwrap_or_else(|error| {
+            self.fail(error);
+            self.kept.clone()
+        })
+    }
+
+    /// Replaces the architectural state.
+    pub fn set_state(&mut self, state: CpuState) {
+        // What is owed would be done to the new state.
+        if self.owed {
+            self.enter(true);
+        }
+        self.waiting = Waiting::Nothing;
+        self.parked = None;
+        self.error = None;
+        self.regs = None;
+        self.regs_changed = false;
+        self.kept = state;
+        if let Err(error) = load(&self.vcpu, &self.kept) {
+            self.fail(error);
+        }
+        // KVM says only on its way out whether an interrupt could be taken.
+        self.owed = true;
+    }
+
+    /// Marks the pages that the guest has written since the last call.
+    pub fn mark_written(&mut self) {
+        let log = self.vm.get_dirty_log(SLOT, self.ram.size() as usize);
+        match call("tell which pages were written", log) {
+            Ok(log) => mark(&self.ram, &log),
+            Err(error) => _ = self.fail(error),
+        }
+    }
+
+    /// Hands changed registers to KVM.
+    fn flush(&mut self) -> Result<(), KvmError> {
+        if std::mem::take(&mut self.regs_changed)
+            && let Some(regs) = &self.regs
+        {
+            call("set registers", self.vcpu.set_regs(regs))?;
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: KvmError) -> Exit {
+        self.error.get_or_insert(error);
+        Exit::Failed
+    }
+
+    fn registers(&mut self) -> Option<&mut kvm_regs> {
+        if self.regs.is_none() {
+            match call("read registers", self.vcpu.get_regs()) {
+                Ok(regs) => self.regs = Some(regs),
+                Err(error) => _ = self.fail(error),
+            }
+        }
+        self.regs.as_mut()
+    }
+
+    /// One KVM_RUN, with `immediately` only to complete what is owed. `None`: nothing but
+    /// that, a signal, or an open window.
+    fn enter(&mut self, immediately: bool) -> Option<Exit> {
+        if let Err(error) = self.flush() {
+            return Some(self.fail(error));
+        }
+        self.regs = None;
+        self.owed = false;
+        self.vcpu.set_kvm_immediate_exit(immediately.into());
+        let exit = self.vcpu.run();
+        match exit {
+            Err(e) if e.errno() == libc::EINTR || e.errno() == libc::EAGAIN => None,
+            Err(e) => Some(self.fail(KvmError::call(RUN)(e))),
+            Ok(VcpuExit::IrqWindowOpen | VcpuExit::Intr) => None,
+            Ok(VcpuExit::IoOut(port, data)) => {
+                let len = data.len();
+                Some(self.port(port, len, true))
+            }
+            Ok(VcpuExit::IoIn(port, data)) => {
+                let len = data.len();
+                Some(self.port(port, len, false))
+            }
+            Ok(VcpuExit::MmioRead(address, data)) => {
+                self.waiting = Waiting::Mmio {
+                    address,
+                    len: data.len(),
+                    done: 0,
+                    write: None,
+                };
+                Some(self.next_part())
+            }
+            Ok(VcpuExit::MmioWrite(address, data)) => {
+                let mut bytes = [0; 8];
+                bytes[..data.len()].copy_from_slice(data);
+                self.waiting = Waiting::Mmio {
+                    address,
+                    len: data.len(),
+                    done: 0,
+                    write: Some(bytes),
+                };
+                Some(self.next_part())
+            }
+            Ok(VcpuExit::Hlt) => {
+                self.kept.exits += 1;
+                self.kept.halted = true;
+                Some(Exit::Halt)
+            }
+            Ok(VcpuExit::Shutdown) => {
+                self.kept.shutdown = true;
+                Some(Exit::Shutdown)
+            }
+            Ok(VcpuExit::X86Rdmsr(access)) => {
+                let index = access.index;
+                match msr(index) {
+                    Some(Msr::Tsc) => {
+                        self.waiting = Waiting::Tsc;
+                        return Some(Exit::ReadTsc);
+                    }
+                    Some(register) => *access.data = register.read(&self.kept),
+                    None => *access.error = 1,
+                }
+                Some(self.register_done("RDMSR", index))
+            }
+            Ok(VcpuExit::X86Wrmsr(access)) => {
+                let (index, data) = (access.index, access.data);
+                let written = msr(index).map(|register| register.write(&mut self.kept, data));
+                if written != Some(Ok(())) {
+                    *access.error = 1;
+                }
+                Some(self.register_done("WRMSR", index))
+            }
+            Ok(other) => {
+                let why = format!("{other:?}");
+                let at = self.vcpu.get_regs().map_or(0, |regs| regs.rip);
+                Some(self.fail(KvmError::Call {
+                    what: RUN,
+                    why: format!("{why} at {at:#x}"),
+                }))
+            }
+        }
+    }
+
+    /// An access to a withheld register is over.
+    fn register_done(&mut self, what: &str, index: u32) -> Exit {
+        if msr(index).is_none() {
+            let rip = self.vcpu.get_regs().map_or(0, |regs| regs.rip);
+            record_named(&mut self.missing, format!("{what} {index:#x}"), rip);
+        }
+        self.kept.exits += 1;
+        self.owed = true;
+        Exit::Budget
+    }
+
+    fn port(&mut self, port: u16, len: usize, out: bool) -> Exit {
+        // SAFETY: the exit was KVM_EXIT_IO, for which KVM has filled in this member.
+        let size = unsafe { self.vcpu.get_kvm_run().__bindgen_anon_1.io }.size;
+        self.waiting = Waiting::Port {
+            port,
+            size,
+            count: len as u32 / u32::from(size.max(1)),
+            done: 0,
+            out,
+        };
+        self.next_part()
+    }
+
+    /// The bytes of element `n` of the port exit that is being answered.
+    fn element(&mut self, n: u32) -> &mut [u8] {
+        let run = self.vcpu.get_kvm_run();
+        // SAFETY: as in `port`.
+        let io = unsafe { run.__bindgen_anon_1.io };
+        let start = io.data_offset as usize + n as usize * usize::from(io.size);
+        let base = std::ptr::from_mut(run).cast::<u8>();
+        // SAFETY: KVM has put `count` elements of `size` bytes at `data_offset` into the pages
+        // that it shares with us and that `self.vcpu` keeps mapped, and `n` is below `count`.
+        // The slice borrows `self`, so nothing else reaches those pages while it lives.
+        unsafe { std::slice::from_raw_parts_mut(base.add(start), io.size.into()) }
+    }
+
+    /// The exit for the part that comes next.
+    fn next_part(&mut self) -> Exit {
+        match self.waiting {
+            Waiting::Port {
+                port,
+                size,
+                done,
+                out,
+                ..
+            } => {
+                if !out {
+                    return Exit::PortIn { port, size };
+                }
+                let mut value = [0; 4];
+                value[..size.into()].copy_from_slice(self.element(done));
+                Exit::PortOut {
+                    port,
+                    size,
+                    value: u32::from_le_bytes(value),
+                }
+            }
+            Waiting::Mmio {
+                address,
+                len,
+                done,
+                write,
+            } => {
+                let address = address + done as u64;
+                let size = natural(address, len - done);
+                let Some(bytes) = write else {
+                    return Exit::MmioRead {
+                        address,
+                        size: size as u8,
+                    };
+                };
+                let mut value = [0; 8];
+                value[..size].copy_from_slice(&bytes[done..done + size]);
+                Exit::MmioWrite {
+                    address,
+                    size: size as u8,
+                    value: u64::from_le_bytes(value),
+                }
+            }
+            Waiting::Tsc => Exit::ReadTsc,
+            Waiting::Nothing => Exit::Budget,
+        }
+    }
+
+    /// Copies `answer` to where KVM takes it from, and goes on to the next part.
+    fn answer(&mut self, answer: u64) {
+        let bytes = answer.to_le_bytes();
+        match &mut self.waiting {
+            Waiting::Nothing => return,
+            Waiting::Tsc => {
+                // SAFETY: the exit was KVM_EXIT_X86_RDMSR, which has this member.
+                let msr = unsafe { &mut self.vcpu.get_kvm_run().__bindgen_anon_1.msr };
+                msr.data = answer;
+                self.waiting = Waiting::Nothing;
+            }
+            Waiting::Mmio {
+                address,
+                len,
+                done,
+                write,
+            } => {
+                let size = natural(*address + *done as u64, *len - *done);
+                if write.is_none() {
+                    // SAFETY: the exit was KVM_EXIT_MMIO, which has this member.
+                    let mmio = unsafe { &mut self.vcpu.get_kvm_run().__bindgen_anon_1.mmio };
+                    mmio.data[*done..*done + size].copy_from_slice(&bytes[..size]);
+                }
+                *done += size;
+                if done == len {
+                    self.waiting = Waiting::Nothing;
+                }
+            }
+            Waiting::Port {
+                size,
+                count,
+                done,
+                out,
+                ..
+            } => {
+                let (n, len, out) = (*done, usize::from(*size), *out);
+                *done += 1;
+                if done == count {
+                    self.waiting = Waiting::Nothing;
+                }
+                if !out {
+                    self.element(n).copy_from_slice(&bytes[..len]);
+                }
+            }
+        }
+        self.kept.exits += 1;
+        self.owed = true;
+    }
+
+    /// Lets KVM complete what it owes; whatever else the instruction wants is parked.
+    fn settle(&mut self) {
+        if self.owed && self.waiting == Waiting::Nothing && self.parked.is_none() {
+            self.parked = self.enter(true);
+        }
+    }
+
+    /// Whether KVM would take an interrupt before the next instruction, as of its last exit.
+    fn ready(&mut self) -> bool {
+        self.vcpu.get_kvm_run().ready_for_interrupt_injection != 0
+    }
+
+    /// The registers that a walk depends on.
+    fn tables(&mut self) -> Option<Tables> {
+        match call("read system registers", self.vcpu.get_sregs()) {
+            Ok(s) => Some(Tables {
+                cr3: s.cr3,
+                nxe: s.efer & EFER_NXE != 0,
+                wp: s.cr0 & CR0_WP != 0,
+                user: s.ss.dpl == 3,
+            }),
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+}
+
+/// Marks the pages of a dirty log, a bit each.
+fn mark(ram: &Ram, log: &[u64]) {
+    for (&word, first) in log.iter().zip((0..).step_by(64)) {
+        let mut left = word;
+        while left != 0 {
+            ram.marks()
+                .set(first + u64::from(left.trailing_zeros()), DIRTY | STALE);
+            left &= left - 1;
+        }
+    }
+}
+
+impl Vcpu for KvmCpu {
+    fn run(&mut self, limit: u64, window: bool) -> Exit {
+        if self.error.is_some() {
+            return Exit::Failed;
+        }
+        if let Some(exit) = self.finish_if(window || self.kept.exits >= limit) {
+            return exit;
+        }
+        if self.kept.shutdown {
+            return Exit::Shutdown;
+        }
+        if self.kept.halted {
+            return Exit::Halt;
+        }
+        if self.kept.exits >= limit {
+            return Exit::Budget;
+        }
+        self.vcpu.get_kvm_run().request_interrupt_window = window.into();
+        if let Err(error) = alarm::set() {
+            return self.fail(error);
+        }
+        let mut patience = Patience::default();
+        loop {
+            if window && self.ready() {
+                return Exit::InterruptWindow;
+            }
+            if let Some(exit) = self.enter(false) {
+                return exit;
+            }
+            if patience.is_over() {
+                return Exit::Spinning;
+            }
+        }
+    }
+
+    fn complete(&mut self, value: u64) {
+        self.answer(value);
+    }
+
+    fn more(&mut self) -> Option<Exit> {
+        (self.waiting != Waiting::Nothing).then(|| self.next_part())
+    }
+
+    fn finish(&mut self) -> Option<Exit> {
+        self.finish_if(true)
+    }
+
+    fn count(&self) -> u64 {
+        self.kept.exits
+    }
+
+    fn interruptible(&mut self) -> bool {
+        self.settle();
+        self.parked.is_none() && !self.kept.shutdown && self.ready()
+    }
+
+    fn inject(&mut self, vector: u8) {
+        self.kept.halted = false;
+        let mut events = kvm_vcpu_events::default();
+        events.interrupt.injected = 1;
+        events.interrupt.nr = vector;
+        if let Err(error) = call("inject an interrupt", self.vcpu.set_vcpu_events(&events)) {
+            self.fail(error);
+        }
+    }
+
+    fn halted(&self) -> bool {
+        self.kept.halted
+    }
+
+    fn gpr(&mut self, index: usize) -> u64 {
+        self.registers().map_or(0, |regs| *gprs(regs)[index & 15])
+    }
+
+    fn set_gpr(&mut self, index: usize, value: u64) {
+        if let Some(regs) = self.registers() {
+            *gprs(regs)[index & 15] = value;
+            self.regs_changed = true;
+        }
+    }
+
+    fn read_virtual(&mut self, address: u64, into: &mut [u8]) -> bool {
+        let Some(tables) = self.tables() else {
+            return false;
+        };
+        let ram = &self.ram;
+        let resolve = |at| walk(ram, tables, at, Access::Read).ok();
+        each_page(address, into.len(), resolve, |mapped, range| {
+            ram.read(mapped.physical, &mut into[range]).is_ok()
+        })
+    }
+
+    fn write_virtual(&mut self, address: u64, from: &[u8]) -> bool {
+        let Some(tables) = self.tables() else {
+            return false;
+        };
+        let ram = &self.ram;
+        let resolve = |at| walk(ram, tables, at, Access::Write).ok();
+        // First look at every page, so that it is all or nothing.
+        each_page(address, from.len(), resolve, |mapped, _| {
+            mapped.physical < ram.size()
+        }) && each_page(address, from.len(), resolve, |mapped, range| {
+            for (at, entry, want) in mapped.entries() {
+                if want != entry {
+                    ram.store_quad(at, want);
+                    ram.marks().set(at / PAGE_SIZE, DIRTY | STALE);
+                }
+            }
+            ram.write(mapped.physical, &from[range]).is_ok()
+        })
+    }
+}
+
+impl KvmCpu {
+    /// What the instruction under way wants next; with `settle`, KVM is asked.
+    fn finish_if(&mut self, settle: bool) -> Option<Exit> {
+        if self.waiting != Waiting::Nothing {
+            return Some(self.next_part());
+        }
+        if settle {
+            self.settle();
+        }
+        self.parked.take()
+    }
+}

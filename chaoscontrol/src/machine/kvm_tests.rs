@@ -1,0 +1,115 @@
+//! Tiny guests on the KVM engine, compared with the software CPU.
+
+use super::testing::{beacon_guest, busy_guest, timer_guest, tiny_kernel};
+use super::{CpuConfig, DeterministicVm, Engine, Off, Stop, Until, VmConfig};
+use crate::cpu::kvm;
+
+const MS: u64 = 1_000_000;
+
+/// Whether this host's KVM can be used; a test that cannot run says so.
+fn can_run() -> bool {
+    match kvm::open() {
+        Ok(_) => true,
+        Err(error) if std::env::var_os("CHAOS_KVM_REQUIRED").is_none() => {
+            eprintln!("NOT RUN, since this host has no KVM for it: {error}");
+            false
+        }
+        Err(error) => panic!("KVM is required: {error}"),
+    }
+}
+
+fn machine(engine: Engine, kernel: &[u8]) -> DeterministicVm {
+    DeterministicVm::new(VmConfig {
+        memory_size: 4 << 20,
+        kernel: kernel.into(),
+        engine,
+        cpu: CpuConfig {
+            by_exits: true,
+            ..CpuConfig::default()
+        },
+        ..VmConfig::default()
+    })
+    .unwrap()
+}
+
+fn memory(vm: &DeterministicVm, from: u64) -> Vec<u8> {
+    let mut bytes = vec![0; (4 << 20) - from as usize];
+    vm.read_memory(from, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn both_engines_agree_on_every_access() {
+    if !can_run() {
+        return;
+    }
+    for guest in [busy_guest(), timer_guest(), beacon_guest()] {
+        let [mut soft, mut kvm] = [Engine::Soft, Engine::Kvm].map(|e| machine(e, &guest));
+        for ms in 1..=10 {
+            for vm in [&mut soft, &mut kvm] {
+                vm.trace();
+                assert_eq!(vm.run_until(ms * MS), Stop::Time, "{:?}", vm.off());
+            }
+            let (a, b) = (soft.take_trace(), kvm.take_trace());
+            assert!(!a.is_empty());
+            for (a, b) in a.iter().zip(&b) {
+                assert_eq!(a, b);
+            }
+            assert_eq!(a.len(), b.len());
+            assert_eq!(soft.time(), kvm.time());
+            assert_eq!(soft.take_outputs(), kvm.take_outputs());
+            // Above the page tables, whose accessed bits are the CPU's own affair.
+            assert!(memory(&soft, 0x10_0000) == memory(&kvm, 0x10_0000));
+        }
+    }
+}
+
+#[test]
+fn a_run_is_the_same_however_it_is_cut_forked_and_restored() {
+    if !can_run() {
+        return;
+    }
+    for guest in [busy_guest(), timer_guest()] {
+        let mut whole = machine(Engine::Kvm, &guest);
+        whole.run_until(9 * MS);
+        let mut cut = machine(Engine::Kvm, &guest);
+        for at in (0..9 * MS).step_by(77_773) {
+            cut.run_until(at);
+        }
+        cut.run_until(3 * MS);
+        cut.run_until(9 * MS);
+        assert_eq!(whole.state_hash(), cut.state_hash());
+
+        let mut vm = machine(Engine::Kvm, &guest);
+        vm.run_until(3 * MS + 77);
+        let snapshot = vm.snapshot();
+        let before = vm.state_hash();
+        vm.run_until(9 * MS);
+        assert_eq!(vm.state_hash(), whole.state_hash());
+        let mut fork = DeterministicVm::from_snapshot(&snapshot).unwrap();
+        assert_eq!(fork.state_hash(), before);
+        fork.run_until(9 * MS);
+        assert_eq!(fork.state_hash(), whole.state_hash());
+        vm.restore(&snapshot).unwrap();
+        assert_eq!(vm.state_hash(), before);
+        vm.run_until(9 * MS);
+        assert_eq!(vm.state_hash(), whole.state_hash());
+    }
+}
+
+#[test]
+fn a_guest_dies_alike_on_both_engines() {
+    if !can_run() {
+        return;
+    }
+    for (code, off) in [
+        (&[0x0F, 0x0B][..], Off::Reset),  // ud2 without an IDT
+        (&[0xFA, 0xF4][..], Off::Halted), // cli; hlt
+    ] {
+        for engine in [Engine::Soft, Engine::Kvm] {
+            let mut vm = machine(engine, &tiny_kernel(code));
+            assert_eq!(vm.run(&Until::default()), Stop::Off);
+            assert_eq!(vm.off(), Some(&off), "{engine:?}");
+        }
+    }
+}
