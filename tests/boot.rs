@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use chaoscontrol::machine::{DeterministicVm, Stop, Until, VmConfig};
+use chaoscontrol::machine::{DeterministicVm, Stop, Until, VmConfig, traps_rdtsc};
 use chaoscontrol_tests::Numbers;
 
 fn config() -> VmConfig {
@@ -40,6 +40,11 @@ fn the_kernel_boots_to_the_agent_within_20_million_instructions() {
         "{} instructions, with {mib} MiB packed",
         vm.retired()
     );
+}
+
+#[test]
+fn the_kernel_keeps_the_time_stamp_counter_from_programs() {
+    assert!(traps_rdtsc(&config().kernel));
 }
 
 #[test]

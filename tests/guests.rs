@@ -15,7 +15,7 @@ use chaoscontrol::prelude::*;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What VMs run, by name.
-const BODIES: [(&str, Body); 7] = [
+const BODIES: [(&str, Body); 8] = [
     ("tour", |node| tour(&node)),
     ("err", |_| Err("no quorum".into())),
     ("exit", |_| std::process::exit(3)),
@@ -25,6 +25,7 @@ const BODIES: [(&str, Body); 7] = [
         panics_on_a_thread().map_err(|error| error.to_string())
     }),
     ("clock", |_| tells_the_time()),
+    ("ticks", |_| counts_ticks()),
 ];
 
 fn tour(node: &Node) -> std::result::Result<(), String> {
@@ -59,6 +60,64 @@ fn tells_the_time() -> std::result::Result<(), String> {
         send_event("time", now.map_or(0, |now| now.as_secs()));
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Compares RDTSC with the kernel's clock, on two threads at once, and then without the
+/// permission to execute it.
+fn counts_ticks() -> std::result::Result<(), String> {
+    let other = std::thread::spawn(compare_ticks);
+    let here = compare_ticks();
+    other.join().map_err(|_| "the thread panicked")??;
+    here?;
+    // SAFETY: a call without pointers; the child calls only what is safe after a fork.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: no pointers; RDTSC reads no memory.
+        unsafe {
+            libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV);
+            std::arch::x86_64::_rdtsc();
+            libc::_exit(0);
+        }
+    }
+    let mut status = 0;
+    // SAFETY: `status` is writable and outlives the call.
+    let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+    if waited != child || !libc::WIFSIGNALED(status) || libc::WTERMSIG(status) != libc::SIGSEGV {
+        return Err(format!(
+            "the child without permission ended with {status:#x}"
+        ));
+    }
+    // The child's wish was its own.
+    compare_ticks()
+}
+
+/// Each tick count lies between two readings of the clock, at 3 ticks per ns, and none
+/// before the last.
+fn compare_ticks() -> std::result::Result<(), String> {
+    let clock = || {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: `time` is writable and outlives the call.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_RAW, &mut time) };
+        3 * (time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    };
+    let mut last = 0;
+    for turn in 0..200 {
+        let before = clock();
+        // SAFETY: RDTSC reads no memory.
+        let ticks = unsafe { std::arch::x86_64::_rdtsc() };
+        let after = clock();
+        if !(before..=after).contains(&ticks) || ticks < last {
+            return Err(format!("{ticks} ticks after {last}, in {before}..={after}"));
+        }
+        last = ticks;
+        if turn % 50 == 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
 }
 
 /// The machine that all clusters here are forks of.
@@ -186,6 +245,10 @@ fn the_wall_clock_jumps_by_the_agent() -> std::result::Result<(), Failed> {
     has(&texts, "event time 1735689101")
 }
 
+fn rdtsc_reads_the_kernels_clock() -> std::result::Result<(), Failed> {
+    has(&texts("ticks", 1, 1, 1000)?, "BodyEnd { end: Ok }")
+}
+
 fn main() -> ExitCode {
     agent::enter(&|name| {
         BODIES
@@ -203,6 +266,7 @@ fn main() -> ExitCode {
         randomness_differs_between_vms_and_seeds_never_between_runs,
         bodies_end_in_every_way,
         the_wall_clock_jumps_by_the_agent,
+        rdtsc_reads_the_kernels_clock,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

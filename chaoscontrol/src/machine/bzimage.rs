@@ -70,10 +70,11 @@ fn read(decoder: impl Read) -> Result<Vec<u8>, BootError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn image(payload: &[u8]) -> Vec<u8> {
+    /// A bzImage with this payload.
+    pub fn image(payload: &[u8]) -> Vec<u8> {
         let mut image = vec![0; 1024];
         image[0x1F1] = 1;
         image[0x1FE..0x200].copy_from_slice(&[0x55, 0xAA]);

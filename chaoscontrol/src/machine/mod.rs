@@ -39,6 +39,7 @@ mod coverage;
 mod flat;
 #[cfg(all(test, supported_host))]
 mod kvm_tests;
+mod marks;
 pub mod memory;
 mod observe;
 mod output;
@@ -59,6 +60,9 @@ pub use clock::{Clock, MAX_SKEW_PPM, MIN_SKEW_PPM, VirtualTsc};
 pub use config::{BASE_CMDLINE, VmConfig};
 pub use coverage::{COVERAGE, EdgeCounters};
 pub use flat::{FLAT_ENTRY, flat_kernel};
+#[cfg(test)]
+pub(crate) use marks::TRAPS_RDTSC;
+pub use marks::traps_rdtsc;
 pub use output::{Output, OutputKind};
 pub use snapshot::VmSnapshot;
 pub use trace::Access;

@@ -195,6 +195,9 @@ fn patch(tree: &Path) -> Result<(), Stop> {
         fs::write(&path, text.replacen(from, to, 1))
             .map_err(|e| Stop::new(STEP, format!("{file}: {e}")))?;
     }
+    for (file, content) in recipe::FILES {
+        fs::write(tree.join(file), content).map_err(|e| Stop::new(STEP, format!("{file}: {e}")))?;
+    }
     Ok(())
 }
 
