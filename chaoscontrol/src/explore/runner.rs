@@ -67,6 +67,9 @@ pub struct BranchStats {
     pub instructions: u64,
     /// Virtual ns.
     pub simulated_ns: u64,
+    /// A guest had to be meddled with, so that the branch cannot be reproduced; no failure of
+    /// it is reported.
+    pub spun: bool,
 }
 
 /// What a branch showed.

@@ -12,6 +12,8 @@ pub struct Totals {
     pub branches: u64,
     /// Branches that failed.
     pub failed: u64,
+    /// Branches in which a guest had to be meddled with.
+    pub spun: u64,
     /// Faults applied, by kind.
     pub faults: BTreeMap<FaultKind, u64>,
     /// Packets by what became of them.
@@ -36,8 +38,10 @@ impl Totals {
             events,
             instructions,
             simulated_ns,
+            spun,
         } = &result.stats;
         self.branches += 1;
+        self.spun += u64::from(*spun);
         self.failed += u64::from(result.failure.is_some());
         for (kind, n) in faults {
             *self.faults.entry(*kind).or_default() += n;

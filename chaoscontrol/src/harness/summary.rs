@@ -39,6 +39,7 @@ impl Summary<'_> {
             packets,
             events,
             simulated_ns,
+            spun,
             ..
         } = self.totals;
         let seconds = self.elapsed.as_secs_f64();
@@ -63,6 +64,13 @@ impl Summary<'_> {
             .take(EVENTS)
             .map(|(name, n)| format!("{name} {:.1} a branch", mean(n)));
         row(&mut text, "events", &list(per_branch, "none"));
+        if *spun > 0 {
+            let what = format!(
+                "{}: a guest ran for 5 s of CPU time without an exit; what they showed cannot be reproduced and was left out",
+                count(*spun, "branch")
+            );
+            row(&mut text, "meddled", &what);
+        }
         for (property, verdict) in self.verdicts.never_exercised() {
             let kind = property.kind.name();
             let place = verdict.places.first();

@@ -1,8 +1,10 @@
 //! Tiny guests on the KVM engine, compared with the software CPU.
 
-use super::testing::{beacon_guest, busy_guest, timer_guest, tiny_kernel};
+use std::time::Duration;
+
+use super::testing::{RESULTS, beacon_guest, busy_guest, spinning_guest, timer_guest, tiny_kernel};
 use super::{CpuConfig, DeterministicVm, Engine, Off, Stop, Until, VmConfig};
-use crate::cpu::kvm;
+use crate::cpu::{Cpu, kvm};
 
 const MS: u64 = 1_000_000;
 
@@ -112,4 +114,29 @@ fn a_guest_dies_alike_on_both_engines() {
             assert_eq!(vm.off(), Some(&off), "{engine:?}");
         }
     }
+}
+
+#[test]
+fn time_is_let_pass_for_a_guest_that_spins_and_the_run_is_marked() {
+    if !can_run() {
+        return;
+    }
+    let mut vm = machine(Engine::Kvm, &spinning_guest());
+    let Cpu::Kvm(cpu) = &mut vm.cpu else {
+        unreachable!("that is what was asked for")
+    };
+    cpu.patience = Duration::from_millis(1);
+    assert_eq!(vm.run_until(2 * MS + MS / 2), Stop::Time, "{:?}", vm.off());
+    assert!(vm.spins() >= 2);
+    assert_eq!(memory(&vm, RESULTS)[0], 2, "the timer's interrupts came");
+    let fork = DeterministicVm::from_snapshot(&vm.snapshot()).unwrap();
+    assert_eq!(fork.spins(), vm.spins());
+}
+
+#[test]
+fn a_guest_that_nothing_gets_out_of_a_loop_is_given_up() {
+    let mut vm = machine(Engine::Soft, &tiny_kernel(&[0xEB, 0xFE])); // jmp to itself
+    assert_eq!(vm.run(&Until::default()), Stop::Off);
+    assert_eq!(vm.off(), Some(&Off::Spinning));
+    assert_eq!(vm.spins(), 1);
 }

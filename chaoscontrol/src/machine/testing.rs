@@ -32,6 +32,17 @@ pub fn beacon_guest() -> Vec<u8> {
     timed_guest(&body)
 }
 
+/// Like [`timer_guest`], but never sleeps.
+pub fn spinning_guest() -> Vec<u8> {
+    let mut kernel = timed_guest(&[]);
+    // sti; hlt; jmp becomes sti; nop; jmp.
+    let at = kernel
+        .windows(4)
+        .position(|w| w == [0xFB, 0xF4, 0xEB, 0xFC]);
+    kernel[at.expect("the guest sleeps") + 1] = 0x90;
+    kernel
+}
+
 fn timed_guest(body: &[u8]) -> Vec<u8> {
     let mut code = vec![0x0F, 0x01, 0x1C, 0x25, 0x80, 0x01, 0x10, 0x00]; // lidt [0x100180]
     let outs = [

@@ -17,7 +17,7 @@ const PERIOD: libc::timespec = libc::timespec {
 };
 
 /// CPU time without an exit after which a guest spins.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The signal that interrupts KVM_RUN.
 pub fn signal() -> libc::c_int {
@@ -98,10 +98,10 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Whether it has lasted too long.
-    pub fn is_over(&mut self) -> bool {
+    /// Whether it has lasted for `limit` of CPU time.
+    pub fn is_over(&mut self, limit: Duration) -> bool {
         let now = cpu_time();
-        now.saturating_sub(*self.since.get_or_insert(now)) >= PATIENCE
+        now.saturating_sub(*self.since.get_or_insert(now)) >= limit
     }
 }
 

@@ -4,6 +4,8 @@
 //! the same in two runs. KVM completes an exit only on its next entry, so an exit may be
 //! *owed*: whoever wants to see the state behind it lets KVM enter and leave at once.
 
+use std::time::Duration;
+
 use kvm_bindings::{kvm_regs, kvm_vcpu_events};
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 
@@ -45,6 +47,17 @@ enum Waiting {
     Tsc,
 }
 
+/// What KVM does on its next way in and out, whether it runs the guest or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owed {
+    /// Nothing.
+    Nothing,
+    /// It says whether an interrupt could be taken now, after a change of state.
+    Readiness,
+    /// It completes an exit that was answered.
+    Exit,
+}
+
 /// A virtual CPU that KVM runs.
 pub struct KvmCpu {
     vcpu: VcpuFd,
@@ -52,14 +65,15 @@ pub struct KvmCpu {
     /// What KVM does not hold: time, HLT, and the registers it is not asked to keep.
     kept: CpuState,
     waiting: Waiting,
-    /// KVM has still to complete an exit that was answered.
-    owed: bool,
+    owed: Owed,
     /// What came of completing one, to be returned by the next `run`.
     parked: Option<Exit>,
     regs: Option<kvm_regs>,
     regs_changed: bool,
     missing: Missing,
     error: Option<KvmError>,
+    /// CPU time after which a guest without exits spins.
+    pub(crate) patience: Duration,
     /// Last, so that it goes after the machine that uses it.
     ram: Ram,
 }
@@ -76,12 +90,13 @@ impl KvmCpu {
             vm,
             kept: CpuState::default(),
             waiting: Waiting::Nothing,
-            owed: false,
+            owed: Owed::Nothing,
             parked: None,
             regs: None,
             regs_changed: false,
             missing: Missing::default(),
             error: None,
+            patience: alarm::PATIENCE,
             ram,
         })
     }
@@ -108,7 +123,7 @@ impl KvmCpu {
     /// Replaces the architectural state.
     pub fn set_state(&mut self, state: CpuState) {
         // What is owed would be done to the new state.
-        if self.owed {
+        if self.owed == Owed::Exit {
             self.enter(true);
         }
         self.waiting = Waiting::Nothing;
@@ -120,8 +135,7 @@ impl KvmCpu {
         if let Err(error) = load(&self.vcpu, &self.kept) {
             self.fail(error);
         }
-        // KVM says only on its way out whether an interrupt could be taken.
-        self.owed = true;
+        self.owed = Owed::Readiness;
     }
 
     /// Marks the pages that the guest has written since the last call.
@@ -165,7 +179,7 @@ impl KvmCpu {
             return Some(self.fail(error));
         }
         self.regs = None;
-        self.owed = false;
+        self.owed = Owed::Nothing;
         self.vcpu.set_kvm_immediate_exit(immediately.into());
         let exit = self.vcpu.run();
         match exit {
@@ -247,7 +261,7 @@ impl KvmCpu {
             record_named(&mut self.missing, format!("{what} {index:#x}"), rip);
         }
         self.kept.exits += 1;
-        self.owed = true;
+        self.owed = Owed::Exit;
         Exit::Budget
     }
 
@@ -371,12 +385,12 @@ impl KvmCpu {
             }
         }
         self.kept.exits += 1;
-        self.owed = true;
+        self.owed = Owed::Exit;
     }
 
     /// Lets KVM complete what it owes; whatever else the instruction wants is parked.
     fn settle(&mut self) {
-        if self.owed && self.waiting == Waiting::Nothing && self.parked.is_none() {
+        if self.owed != Owed::Nothing && self.waiting == Waiting::Nothing && self.parked.is_none() {
             self.parked = self.enter(true);
         }
     }
@@ -444,7 +458,7 @@ impl Vcpu for KvmCpu {
             if let Some(exit) = self.enter(false) {
                 return exit;
             }
-            if patience.is_over() {
+            if patience.is_over(self.patience) {
                 return Exit::Spinning;
             }
         }

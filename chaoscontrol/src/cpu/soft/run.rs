@@ -17,7 +17,7 @@ use crate::cpu::ram::{CODE, FOREIGN, PAGE_SIZE};
 use crate::cpu::{CpuConfig, Exit, Missing, Ram, Vcpu};
 
 /// Instructions without an exit after which a guest spins, where only exits count.
-const PATIENCE: u64 = 1 << 30;
+const PATIENCE: u64 = 1 << 28;
 
 /// The software CPU.
 pub struct SoftCpu {

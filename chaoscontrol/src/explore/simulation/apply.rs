@@ -3,7 +3,7 @@
 use crate::fault::{Cause, Fault, Firing, ScheduledFault};
 
 use super::timeline::EntryKind;
-use super::{Moment, Simulation};
+use super::{Counted, Moment, Simulation};
 
 impl Simulation {
     pub(super) fn apply(&mut self, firing: Firing) {
@@ -29,7 +29,7 @@ impl Simulation {
             Fault::ProcessResume { target } => cluster.resume(*target),
             Fault::ProcessRestart { target } => {
                 cluster.restart(*target);
-                self.counted[*target] = cluster.vm(*target).retired();
+                self.counted[*target] = Counted::of(cluster.vm(*target));
             }
             Fault::ClockSkew { target, ppm } => cluster.skew(*target, i64::from(*ppm)),
             Fault::ClockJump { target, offset_ns } => {

@@ -7,6 +7,7 @@
 mod apply;
 mod follow;
 mod runner;
+mod signs;
 mod timeline;
 
 pub use runner::{SimulationFactory, SimulationRunner};
@@ -22,8 +23,9 @@ use crate::cluster::{
     SimulationController, TickHashes,
 };
 use crate::cpu::soft::coverage::CodeMap;
+use crate::cpu::{CpuError, Engine};
 use crate::fault::{Fault, FaultEngine, FaultKind, FaultSchedule, Phase, ScheduledFault, Timing};
-use crate::machine::VmSnapshot;
+use crate::machine::{DeterministicVm, Off, VmSnapshot};
 use crate::oracle::{Failure, FailureKind, Moment, PropertyOracle};
 
 /// What all branches of a test share.
@@ -67,6 +69,9 @@ pub struct Tally {
     pub faults: BTreeMap<FaultKind, u64>,
     /// Events that guests sent, by name.
     pub events: BTreeMap<String, u64>,
+    /// How often a guest without exits had time let pass for it, at an instruction that
+    /// differs from run to run. What the branch showed cannot be relied on then.
+    pub spins: u64,
     /// The faults that were applied, bodies' and recoveries included, by virtual ns after setup.
     pub applied: Vec<ScheduledFault>,
 }
@@ -78,10 +83,27 @@ pub struct Simulation {
     engine: FaultEngine,
     oracle: PropertyOracle,
     tally: Tally,
-    /// `retired` of each VM up to which `tally` has counted.
-    counted: Vec<u64>,
+    /// What each VM had counted when `tally` last did.
+    counted: Vec<Counted>,
     sent: u64,
     timeline: Option<Vec<Entry>>,
+    trouble: Option<CpuError>,
+}
+
+/// A VM's own counters, which begin anew when it does.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    retired: u64,
+    spins: u64,
+}
+
+impl Counted {
+    fn of(vm: &DeterministicVm) -> Counted {
+        Counted {
+            retired: vm.retired(),
+            spins: vm.spins(),
+        }
+    }
 }
 
 /// A [`Simulation`] at one moment.
@@ -91,7 +113,7 @@ pub struct Checkpoint {
     engine: FaultEngine,
     oracle: PropertyOracle,
     tally: Tally,
-    counted: Vec<u64>,
+    counted: Vec<Counted>,
     sent: u64,
     edges: Vec<u8>,
 }
@@ -121,7 +143,7 @@ impl Simulation {
     pub fn new(scenario: Arc<Scenario>) -> Result<Simulation, ClusterError> {
         let mut cluster = SimulationController::new(&scenario.boot, scenario.cluster.clone())?;
         let counted = (0..scenario.cluster.vms)
-            .map(|vm| cluster.vm_mut(vm).retired())
+            .map(|vm| Counted::of(cluster.vm(vm)))
             .collect();
         if let Some(map) = &scenario.code_map {
             cluster.count_edges(map);
@@ -137,6 +159,7 @@ impl Simulation {
             counted,
             sent: 0,
             timeline: None,
+            trouble: None,
             scenario,
             cluster,
         })
@@ -167,9 +190,20 @@ impl Simulation {
         self.oracle.failure()
     }
 
+    /// What ended the branch before its time, if it was the engine and no guest: nothing can
+    /// be said of the branch then.
+    pub fn trouble(&self) -> Option<&CpuError> {
+        self.trouble.as_ref()
+    }
+
     /// What the oracle has seen.
     pub fn oracle(&self) -> &PropertyOracle {
         &self.oracle
+    }
+
+    /// What executes the guests.
+    pub fn engine(&self) -> Engine {
+        self.scenario.boot.config().engine
     }
 
     /// What the branch did so far.
@@ -240,6 +274,9 @@ impl Simulation {
     /// Whether the branch has come to its end: it failed, its time is up, or every body
     /// that counts has returned.
     pub fn is_over(&self) -> bool {
+        if self.trouble.is_some() {
+            return true;
+        }
         if self.oracle.failure().is_some() || self.engine.phase(self.now()) == Phase::Over {
             return true;
         }
@@ -280,6 +317,7 @@ impl Simulation {
             .get_mut()
             .copy_from_slice(&checkpoint.edges);
         self.timeline = None;
+        self.trouble = None;
         Ok(())
     }
 
@@ -306,7 +344,7 @@ impl Simulation {
             };
             self.note(at, EntryKind::Event, || "setup complete by force".into());
         }
-        self.count_instructions();
+        self.count_work();
         self.judge();
     }
 
@@ -356,6 +394,9 @@ impl Simulation {
                 self.note_console(at, line);
                 self.oracle.console(at, line);
             }
+            EventKind::Off(Off::Engine(error)) => {
+                self.trouble.get_or_insert_with(|| error.clone());
+            }
             EventKind::Off(why) => {
                 let kind = FailureKind::Shutdown(why.to_string());
                 self.oracle.fail(Failure { at: Some(at), kind });
@@ -363,11 +404,12 @@ impl Simulation {
         }
     }
 
-    fn count_instructions(&mut self) {
+    fn count_work(&mut self) {
         for vm in 0..self.scenario.cluster.vms {
-            let retired = self.cluster.vm(vm).retired();
-            self.tally.instructions += retired - self.counted[vm];
-            self.counted[vm] = retired;
+            let now = Counted::of(self.cluster.vm(vm));
+            let before = std::mem::replace(&mut self.counted[vm], now);
+            self.tally.instructions += now.retired - before.retired;
+            self.tally.spins += now.spins - before.spins;
         }
     }
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use super::signs::signs;
 use super::{Checkpoint, Scenario, Simulation};
 use crate::cluster::NetworkStats;
+use crate::cpu::Engine;
 use crate::explore::{
     BranchResult, BranchStats, Coverage, Job, Offered, Recipe, Runner, RunnerError, RunnerFactory,
 };
@@ -79,7 +81,10 @@ impl SimulationRunner {
                 simulation.follow(recipe, stops, at);
             }
         }
-        Ok(simulation)
+        match simulation.trouble() {
+            Some(error) => Err(trouble(error)),
+            None => Ok(simulation),
+        }
     }
 
     /// The worker's cluster, as its last branch left it.
@@ -107,10 +112,16 @@ impl Runner for SimulationRunner {
             },
         )?;
         let tally = simulation.tally().clone();
+        let mut coverage = sparse(simulation.edges());
+        if simulation.engine() == Engine::Kvm {
+            coverage.extend(signs(&tally, simulation.oracle()));
+        }
+        // What a guest did that was not left alone may not happen again.
+        let reliable = tally.spins == 0;
         Ok(BranchResult {
-            coverage: sparse(simulation.edges()),
+            coverage,
             oracle: simulation.oracle().clone(),
-            failure: simulation.failure().cloned(),
+            failure: simulation.failure().cloned().filter(|_| reliable),
             start_ns: simulation.start_ns(),
             applied: tally.applied,
             stats: BranchStats {
@@ -118,6 +129,7 @@ impl Runner for SimulationRunner {
                 packets: packets(simulation.network()),
                 events: tally.events,
                 instructions: tally.instructions,
+                spun: !reliable,
                 simulated_ns: simulation.now(),
             },
             state_hash: simulation.state_hash(),
