@@ -24,6 +24,8 @@ pub enum Kind {
     Faults,
     /// A file or a function.
     Schedule,
+    /// One of these engines.
+    Engine(&'static [&'static str]),
     /// Where the `chaoscontrol` crate is.
     Crate,
     /// Planned: a later version will take it.
@@ -64,6 +66,7 @@ pub const KEYS: [Key; 27] = [
     key("memory", "memory", Kind::Memory(32 << 20, 3 << 30)),
     key("files", "files", Kind::Texts),
     key("kernel", "kernel", Kind::Text),
+    key("engine", "engine", Kind::Engine(&["soft", "kvm", "auto"])),
     key("epoch", "epoch", Kind::Epoch(0, 4_102_444_800)),
     key("instruction_ns", "instruction_ns", Kind::Number(1, 1000, "u64")),
     key("must_finish", "must_finish", Kind::Bool),
@@ -77,7 +80,6 @@ pub const KEYS: [Key; 27] = [
     key("check", "", Kind::Planned),
     key("disk", "", Kind::Planned),
     key("binaries", "", Kind::Planned),
-    key("engine", "", Kind::Planned),
 ];
 
 /// The faults that `faults = [...]` may name and that reach all VMs.

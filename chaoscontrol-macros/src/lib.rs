@@ -38,6 +38,7 @@ use syn::parse_macro_input;
 /// | `memory` | `"128M"` | memory of a VM |
 /// | `files` | `["tests/data", ..]` | files and folders to pack |
 /// | `kernel` | `"path/vmlinux"` | the guest kernel |
+/// | `engine` | `"soft"`, `"kvm"`, `"auto"` | what executes the guests' code: the software CPU (the default), the host's through KVM, or whichever a probe finds better |
 /// | `epoch` | `"2026-01-01"` or seconds | wall time at boot |
 /// | `instruction_ns` | 1..=1000 | virtual nanoseconds of an instruction |
 /// | `must_finish` | `true`, `false` | whether a body that still runs at the end fails |

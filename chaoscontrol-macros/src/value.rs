@@ -57,6 +57,7 @@ pub fn check(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
         }
         Kind::Faults => faults(key, value),
         Kind::Schedule => schedule(key, value, root),
+        Kind::Engine(names) => engine(key, value, names, root),
         Kind::Crate | Kind::Planned => Ok(Value::new(TokenStream::new())),
     }
 }
@@ -238,6 +239,21 @@ fn fault(text: &str) -> std::result::Result<(), String> {
         hint(name, all.iter().copied()),
         all.join(", ")
     ))
+}
+
+/// A name, which is that of a variant in small letters.
+fn engine(key: &Key, value: &Expr, names: &[&str], root: &TokenStream) -> Result<Value> {
+    let expected = format!("one of \"{}\"", names.join("\", \""));
+    let name = text(key, value, &expected)?;
+    if !names.contains(&name.value().as_str()) {
+        let hint = hint(&name.value(), names.iter().copied());
+        return Err(wrong(key, value, &format!("{expected}{hint}")));
+    }
+    let mut variant = name.value();
+    variant[..1].make_ascii_uppercase();
+    let variant = proc_macro2::Ident::new(&variant, name.span());
+    let tokens = quote!(::core::option::Option::Some(#root::__private::EngineChoice::#variant));
+    Ok(Value::new(tokens))
 }
 
 fn schedule(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {

@@ -1,6 +1,7 @@
 //! What `#[chaos_test]` writes into the registry.
 
 use chaoscontrol::fault::FaultSchedule;
+use chaoscontrol::harness::engine::EngineChoice;
 use chaoscontrol::harness::registry::{Schedule, TESTS, TestCase};
 use chaoscontrol::prelude::*;
 
@@ -43,6 +44,7 @@ mod nested {
         memory = "256M",
         files = ["tests/data"],
         kernel = "vmlinux",
+        engine = "auto",
         epoch = "2026-01-01",
         instruction_ns = 5,
         must_finish = true,
@@ -73,6 +75,7 @@ fn keys_and_attributes_arrive() {
     assert_eq!(keys.memory, Some(256 << 20));
     assert_eq!(keys.files, ["tests/data"]);
     assert_eq!(keys.kernel, Some("vmlinux"));
+    assert_eq!(keys.engine, Some(EngineChoice::Auto));
     assert_eq!(keys.epoch, Some(1_767_225_600));
     assert_eq!(keys.instruction_ns, Some(5));
     assert_eq!(keys.must_finish, Some(true));

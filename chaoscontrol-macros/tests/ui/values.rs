@@ -18,6 +18,7 @@ struct Node;
     memory = 128,
     files = ["", 3],
     kernel = "",
+    engine = "kmv",
     epoch = "2026-02-30",
     instruction_ns = 0,
     must_finish = "yes",
@@ -27,7 +28,7 @@ struct Node;
 )]
 fn test(_: Node) {}
 
-#[chaos_test(vms = 17, memory = "16M", duration = "1us", epoch = 4102444801)]
+#[chaos_test(vms = 17, memory = "16M", duration = "1us", epoch = 4102444801, engine = 2)]
 fn limits(_: Node) {}
 
 fn main() {}

@@ -7,6 +7,7 @@
 //! answers.
 
 pub mod bits;
+pub mod choice;
 pub mod cpuid;
 mod engine;
 #[cfg(supported_host)]
@@ -49,13 +50,26 @@ pub const fn supported() -> Result<(), UnsupportedHost> {
 }
 
 /// What executes guest code.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Engine {
     /// The software CPU, on any host.
     #[default]
     Soft,
     /// The host's CPU, through `/dev/kvm`.
     Kvm,
+}
+
+impl Engine {
+    /// All of them.
+    pub const ALL: [Engine; 2] = [Engine::Soft, Engine::Kvm];
+
+    /// Its name in settings, records and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Soft => "soft",
+            Engine::Kvm => "kvm",
+        }
+    }
 }
 
 /// What a CPU is to look like.

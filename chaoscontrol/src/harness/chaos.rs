@@ -8,11 +8,13 @@ use libtest_mimic::Failed;
 
 use super::compared::{self, compared};
 use super::count::count;
+use super::engine;
 use super::entry::Package;
 use super::registry::{Schedule, TestCase};
 use super::regression::{Recorded, Store};
 use super::rerun::{Rerun, rerun, spread};
 use super::search::{Searched, search};
+use super::settings::Settings;
 use super::signals;
 use super::summary::Summary;
 use super::trial::should_panic;
@@ -101,7 +103,10 @@ fn again(
     recorded: &Recorded,
 ) -> Result<(World, Rerun), Failed> {
     let settings = world::settings(case, package).map_err(failed)?;
-    let settings = recorded.settings.applied_to(&settings);
+    let settings = Settings {
+        engine: settings.engine.for_replay(recorded),
+        ..recorded.settings.applied_to(&settings)
+    };
     let world = World::new(case, package, settings, &say).map_err(failed)?;
     let stops = compared::stops(recorded);
     let branch = rerun(&world.scenario, &recorded.recipe, &stops).map_err(failed)?;
@@ -207,11 +212,15 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
     for old in recorded.iter().rev() {
         let (world, branch) = again(teller.case, &teller.package, old)?;
         let Some(failure) = branch.failure.clone() else {
-            say(&format!(
+            let mut line = format!(
                 "{}: recorded failure {} does not fail any more",
                 teller.case.name(),
                 old.id
-            ));
+            );
+            if let Some(why) = engine::missing(old, world.booted.engine) {
+                line += &format!("; {why}");
+            }
+            say(&line);
             continue;
         };
         let found = Found {
@@ -244,6 +253,7 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
     let summary = Summary {
         name: &teller.case.name(),
         seed: settings.seed,
+        engine: teller.world.booted.engine,
         stats: &searched.outcome.stats,
         totals: &searched.totals,
         verdicts: &searched.verdicts,

@@ -1,6 +1,7 @@
 //! How a run compares with its record, in words: whether it is the recorded one, and if not,
 //! where it left it and why that may be.
 
+use super::engine;
 use super::regression::Recorded;
 use super::rerun::{Rerun, rerun};
 use super::world::World;
@@ -35,6 +36,7 @@ pub fn compared(
             bug.kind, bug.message
         ));
     }
+    notes.extend(engine::missing(recorded, world.booted.engine));
     let (state, before) = (branch.state_hash, recorded.state);
     if let Some(changed) = recorded.changed(&world.booted) {
         notes.push(format!(

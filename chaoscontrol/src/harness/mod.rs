@@ -4,6 +4,7 @@ mod chaos;
 mod compared;
 pub mod cores;
 mod count;
+pub mod engine;
 pub mod entry;
 mod progress;
 pub mod registry;

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use linkme::distributed_slice;
 
+use super::engine::EngineChoice;
 use crate::fault::FaultSchedule;
 
 /// Every chaos test that is linked into this executable.
@@ -130,6 +131,8 @@ pub struct Attributes {
     pub files: &'static [&'static str],
     /// A kernel image, relative to the package.
     pub kernel: Option<&'static str>,
+    /// What executes the guests' code.
+    pub engine: Option<EngineChoice>,
     /// Wall time at boot, in seconds since 1970.
     pub epoch: Option<u64>,
     /// Virtual nanoseconds of an instruction.
@@ -160,6 +163,7 @@ impl Attributes {
         memory: None,
         files: &[],
         kernel: None,
+        engine: None,
         epoch: None,
         instruction_ns: None,
         must_finish: None,

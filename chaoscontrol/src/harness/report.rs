@@ -9,6 +9,7 @@ use std::path::Path;
 use super::entry::Package;
 use super::regression::Saved;
 use super::timeline;
+use crate::cpu::Engine;
 use crate::explore::simulation::Entry;
 use crate::fault::FaultSchedule;
 use crate::oracle::{Failure, FailureKind};
@@ -36,6 +37,8 @@ pub struct Report<'a> {
     pub state: Option<u64>,
     /// Hash of the kernel.
     pub kernel: u128,
+    /// What executed the guests' code.
+    pub engine: Engine,
     /// What became of the record, if one was made.
     pub saved: Option<&'a Saved>,
     /// The package's folder, against which paths are shown.
@@ -65,7 +68,11 @@ impl Report<'_> {
         }
         if let Some(state) = self.state {
             let kernel = self.kernel;
-            let _ = writeln!(text, "  state {state:016x}  kernel {kernel:032x}");
+            let engine = match self.engine {
+                Engine::Soft => String::new(),
+                other => format!("  engine {}", other.name()),
+            };
+            let _ = writeln!(text, "  state {state:016x}  kernel {kernel:032x}{engine}");
         }
         if let Some(saved) = self.saved {
             self.saved(&mut text, saved);
@@ -257,6 +264,7 @@ mod tests {
             backtrace: Vec::new(),
             state: Some(0xABC),
             kernel: 0xDEF,
+            engine: Engine::Kvm,
             saved: Some(&saved),
             package: Path::new("/src/my-raft"),
             replay: Some(replay_command(
@@ -278,7 +286,7 @@ mod tests {
       +3.102 s  vm 0   | elected
       +3.218 s  vm 2   agree "one leader per term": ("leader", 7) is 2
   2 of 136 branches found it
-  state 0000000000000abc  kernel 00000000000000000000000000000def
+  state 0000000000000abc  kernel 00000000000000000000000000000def  engine kvm
   saved   tests/chaos-regressions/chaos/one_leader_per_term.toml   (check it in: it runs first next time)
   replay  CHAOS_REPLAY=1a2b3c4d cargo test -p my-raft --test chaos -- --exact one_leader_per_term"#
         );
@@ -312,6 +320,7 @@ mod tests {
             backtrace: vec!["raft::step at src/lib.rs:7".into()],
             state: None,
             kernel: 0,
+            engine: Engine::Soft,
             saved: Some(&saved),
             package: Path::new("/src"),
             replay: None,

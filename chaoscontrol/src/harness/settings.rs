@@ -8,6 +8,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::engine::EngineChoice;
 use super::registry::Attributes;
 
 /// Why a test's settings cannot be used.
@@ -49,8 +50,8 @@ pub enum SettingsError {
     },
 }
 
-/// Everything about a test that is a number or a switch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything about a test that is a number, a switch or one of a few words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// VMs, 1..=16.
     pub vms: u64,
@@ -83,6 +84,10 @@ pub struct Settings {
     pub wall_limit_ns: u64,
     /// Worker threads; 0 is one a free core.
     pub workers: u64,
+    /// What executes the guests' code.
+    pub engine: EngineChoice,
+    /// Whether each worker thread stays on a core of its own.
+    pub pin: bool,
 }
 
 /// How a value is written.
@@ -95,6 +100,10 @@ enum Form {
     Time,
     /// Bytes, or a number with `K`, `M`, `G`.
     Size,
+    /// One of these, of which the value is the index.
+    Word(&'static [&'static str]),
+    /// `true` or `1`, `false` or `0`.
+    Switch,
 }
 
 /// A setting by its key in the manifest; the variable is `CHAOS_` and the key in capitals.
@@ -106,163 +115,74 @@ struct Key {
     default: u64,
     wanted: &'static str,
     attribute: fn(&Attributes) -> Option<u64>,
-    field: fn(&mut Settings) -> &mut u64,
+    set: fn(&mut Settings, u64),
 }
 
 const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400 * SECOND;
 const MIB: u64 = 1 << 20;
 /// 2025-01-01T00:00:00Z.
 const EPOCH: u64 = 1_735_689_600;
 
+/// A key of a number: form, range, default, what is wanted, its field and the attribute's.
 macro_rules! key {
-    ($name:literal, $form:ident, $least:expr, $most:expr, $default:expr, $wanted:literal, $field:ident, $attribute:expr) => {
+    ($name:literal, $form:ident, $range:expr, $default:expr, $wanted:literal, $field:ident, $attribute:expr) => {
         Key {
             name: $name,
             form: Form::$form,
-            least: $least,
-            most: $most,
+            least: *$range.start(),
+            most: *$range.end(),
             default: $default,
             wanted: $wanted,
             attribute: $attribute,
-            field: |settings| &mut settings.$field,
+            set: |settings, value| settings.$field = value,
         }
     };
 }
 
-static KEYS: [Key; 14] = [
-    key!("vms", Number, 1, 16, 3, "a number from 1 to 16", vms, |a| a
-        .vms
-        .map(u64::from)),
-    key!(
-        "clients",
-        Number,
-        0,
-        15,
-        0,
-        "a number from 0 to 15",
-        clients,
-        |a| a.clients.map(u64::from)
-    ),
-    key!(
-        "rounds",
-        Number,
-        1,
-        u32::MAX as u64,
-        100,
-        "a number of at least 1",
-        rounds,
-        |a| a.rounds.map(u64::from)
-    ),
-    key!(
-        "branches",
-        Number,
-        1,
-        4096,
-        8,
-        "a number from 1 to 4096",
-        branches,
-        |a| a.branches.map(u64::from)
-    ),
-    key!(
-        "duration",
-        Time,
-        1_000_000,
-        86_400 * SECOND,
-        10 * SECOND,
-        "a time from 1ms to 86400s, such as 10s",
-        duration_ns,
-        |a| a.duration_ns
-    ),
-    key!(
-        "quiet",
-        Time,
-        0,
-        86_400 * SECOND,
-        5 * SECOND,
-        "a time up to 86400s, such as 5s",
-        quiet_ns,
-        |a| a.quiet_ns
-    ),
-    key!(
-        "seed",
-        Seed,
-        0,
-        u64::MAX,
-        0,
-        "a number or `random`",
-        seed,
-        |a| a.seed
-    ),
-    key!(
-        "memory",
-        Size,
-        32 * MIB,
-        3072 * MIB,
-        128 * MIB,
-        "a size from 32M to 3072M",
-        memory,
-        |a| a.memory
-    ),
-    key!(
-        "epoch",
-        Number,
-        0,
-        4_102_444_800,
-        EPOCH,
-        "seconds from 1970 to 2100",
-        epoch,
-        |a| a.epoch
-    ),
-    key!(
-        "instruction_ns",
-        Number,
-        1,
-        1000,
-        10,
-        "a number from 1 to 1000",
-        instruction_ns,
-        |a| a.instruction_ns
-    ),
-    key!(
-        "force_setup_complete",
-        Time,
-        0,
-        59 * SECOND,
-        0,
-        "a time up to 59s, such as 2s",
-        force_setup_ns,
-        |a| a.force_setup_ns
-    ),
-    key!(
-        "stall",
-        Time,
-        0,
-        86_400 * SECOND,
-        0,
-        "a time up to 86400s, such as 30s",
-        stall_ns,
-        |a| a.stall_ns
-    ),
-    key!(
-        "wall_limit",
-        Time,
-        0,
-        86_400 * SECOND,
-        0,
-        "a time up to 86400s, such as 300s",
-        wall_limit_ns,
-        |a| a.wall_limit_ns
-    ),
-    key!(
-        "workers",
-        Number,
-        0,
-        1024,
-        0,
-        "a number up to 1024",
-        workers,
-        |_| None
-    ),
+/// A key of a few values, whose default is the first.
+const fn choice(
+    name: &'static str,
+    form: Form,
+    wanted: &'static str,
+    attribute: fn(&Attributes) -> Option<u64>,
+    set: fn(&mut Settings, u64),
+) -> Key {
+    let most = match form {
+        Form::Word(words) => words.len() as u64 - 1,
+        _ => 1,
+    };
+    Key {
+        name,
+        form,
+        least: 0,
+        most,
+        default: 0,
+        wanted,
+        attribute,
+        set,
+    }
+}
+
+#[rustfmt::skip]
+static KEYS: [Key; 17] = [
+    key!("vms", Number, 1..=16, 3, "a number from 1 to 16", vms, |a| a.vms.map(u64::from)),
+    key!("clients", Number, 0..=15, 0, "a number from 0 to 15", clients, |a| a.clients.map(u64::from)),
+    key!("rounds", Number, 1..=u32::MAX as u64, 100, "a number of at least 1", rounds, |a| a.rounds.map(u64::from)),
+    key!("branches", Number, 1..=4096, 8, "a number from 1 to 4096", branches, |a| a.branches.map(u64::from)),
+    key!("duration", Time, 1_000_000..=DAY, 10 * SECOND, "a time from 1ms to 86400s, such as 10s", duration_ns, |a| a.duration_ns),
+    key!("quiet", Time, 0..=DAY, 5 * SECOND, "a time up to 86400s, such as 5s", quiet_ns, |a| a.quiet_ns),
+    key!("seed", Seed, 0..=u64::MAX, 0, "a number or `random`", seed, |a| a.seed),
+    key!("memory", Size, 32 * MIB..=3072 * MIB, 128 * MIB, "a size from 32M to 3072M", memory, |a| a.memory),
+    key!("epoch", Number, 0..=4_102_444_800, EPOCH, "seconds from 1970 to 2100", epoch, |a| a.epoch),
+    key!("instruction_ns", Number, 1..=1000, 10, "a number from 1 to 1000", instruction_ns, |a| a.instruction_ns),
+    key!("force_setup_complete", Time, 0..=59 * SECOND, 0, "a time up to 59s, such as 2s", force_setup_ns, |a| a.force_setup_ns),
+    key!("stall", Time, 0..=DAY, 0, "a time up to 86400s, such as 30s", stall_ns, |a| a.stall_ns),
+    key!("wall_limit", Time, 0..=DAY, 0, "a time up to 86400s, such as 300s", wall_limit_ns, |a| a.wall_limit_ns),
+    key!("workers", Number, 0..=1024, 0, "a number up to 1024", workers, |_| None),
+    choice("must_finish", Form::Switch, "true or false", |a| a.must_finish.map(u64::from), |s, v| s.must_finish = v == 1),
+    choice("engine", Form::Word(&EngineChoice::WORDS), "`soft`, `kvm` or `auto`", |a| a.engine.map(|e| e as u64), |s, v| s.engine = EngineChoice::ALL[v as usize]),
+    choice("pin", Form::Switch, "true or false", |_| None, |s, v| s.pin = v == 1),
 ];
 
 /// Where settings come from besides the attribute.
@@ -286,36 +206,18 @@ impl Settings {
     ) -> Result<Settings, SettingsError> {
         let manifest = metadata(sources.package)?;
         let manifest_path = sources.package.join("Cargo.toml").display().to_string();
-        if let Some(key) = manifest
-            .keys()
-            .find(|k| *k != "must_finish" && KEYS.iter().all(|key| key.name != *k))
-        {
+        let known = |name: &String| KEYS.iter().any(|key| key.name == name);
+        if let Some(key) = manifest.keys().find(|name| !known(name)) {
             return Err(SettingsError::Key {
                 path: manifest_path,
                 key: key.clone(),
             });
         }
-        let mut settings = Settings {
-            vms: 0,
-            clients: 0,
-            rounds: 0,
-            branches: 0,
-            duration_ns: 0,
-            quiet_ns: 0,
-            seed: 0,
-            memory: 0,
-            epoch: 0,
-            instruction_ns: 0,
-            must_finish: attributes.must_finish.unwrap_or(false),
-            force_setup_ns: 0,
-            stall_ns: 0,
-            wall_limit_ns: 0,
-            workers: 0,
-        };
+        let mut settings = Settings::default();
         for key in &KEYS {
             let variable = format!("CHAOS_{}", key.name.to_uppercase());
             let in_manifest = || format!("{} of [package.metadata.chaos]", key.name);
-            *(key.field)(&mut settings) =
+            let value =
                 if let Some(text) = (sources.environment)(&variable).filter(|v| !v.is_empty()) {
                     key.read(&variable, &text)?
                 } else if let Some(value) = (key.attribute)(attributes) {
@@ -329,15 +231,7 @@ impl Settings {
                 } else {
                     key.default
                 };
-        }
-        if attributes.must_finish.is_none()
-            && let Some(value) = manifest.get("must_finish")
-        {
-            settings.must_finish = value.as_bool().ok_or_else(|| SettingsError::Value {
-                place: "must_finish of [package.metadata.chaos]".into(),
-                value: shown(value),
-                wanted: "true or false",
-            })?;
+            (key.set)(&mut settings, value);
         }
         if settings.clients >= settings.vms {
             return Err(SettingsError::Clients {
@@ -371,6 +265,11 @@ impl Key {
 
 fn parse(form: Form, text: &str) -> Option<u64> {
     let units: &[(&str, u64)] = match form {
+        Form::Word(words) => return words.iter().position(|w| *w == text).map(|i| i as u64),
+        Form::Switch => {
+            let words = ["false", "true", "0", "1"];
+            return words.iter().position(|w| *w == text).map(|i| i as u64 % 2);
+        }
         Form::Number => &[("", 1)],
         Form::Seed if text == "random" => {
             return Some(RandomState::new().hash_one(std::process::id()));
@@ -444,6 +343,8 @@ mod tests {
                 Kind::Time(least, most) => (Form::Time, least, most),
                 Kind::Memory(least, most) => (Form::Size, least, most),
                 Kind::Epoch(least, most) => (Form::Number, least, most),
+                Kind::Bool => (Form::Switch, 0, 1),
+                Kind::Engine(words) => (Form::Word(words), 0, words.len() as u64 - 1),
                 other => panic!("{}: {other:?}", key.name),
             });
             let form = match key.form {
@@ -451,22 +352,30 @@ mod tests {
                 form => form,
             };
             match key.name {
-                "workers" => assert_eq!(range, None),
+                name if HOSTS.contains(&name) => assert_eq!(range, None),
                 name => assert_eq!(range, Some((form, key.least, key.most)), "{name}"),
             }
         }
         let fields = attribute_keys::KEYS.iter().filter(|other| {
             matches!(
                 other.kind,
-                Kind::Number(..) | Kind::Time(..) | Kind::Memory(..) | Kind::Epoch(..)
+                Kind::Number(..)
+                    | Kind::Time(..)
+                    | Kind::Memory(..)
+                    | Kind::Epoch(..)
+                    | Kind::Bool
+                    | Kind::Engine(_)
             )
         });
         assert_eq!(
             fields.count(),
-            KEYS.len() - 1,
+            KEYS.len() - HOSTS.len(),
             "a key of the attribute has no setting"
         );
     }
+
+    /// Keys that concern the host alone, and so are no part of a test.
+    const HOSTS: [&str; 2] = ["workers", "pin"];
 
     fn resolve(
         attributes: &Attributes,
@@ -494,6 +403,33 @@ mod tests {
         assert_eq!(resolve(&Attributes::NONE, &[]).unwrap().rounds, 100);
         assert_eq!(resolve(&given, &[]).unwrap().rounds, 7);
         assert_eq!(resolve(&given, &[("CHAOS_ROUNDS", "9")]).unwrap().rounds, 9);
+    }
+
+    #[test]
+    fn words_and_switches_are_settings_like_others() {
+        let given = Attributes {
+            engine: Some(EngineChoice::Kvm),
+            must_finish: Some(true),
+            ..Attributes::NONE
+        };
+        let default = resolve(&Attributes::NONE, &[]).unwrap();
+        assert_eq!((default.engine, default.pin), (EngineChoice::Soft, false));
+        assert_eq!(resolve(&given, &[]).unwrap().engine, EngineChoice::Kvm);
+        let environment = [
+            ("CHAOS_ENGINE", "auto"),
+            ("CHAOS_PIN", "1"),
+            ("CHAOS_MUST_FINISH", "false"),
+        ];
+        let settings = resolve(&given, &environment).unwrap();
+        assert_eq!(
+            (settings.engine, settings.pin, settings.must_finish),
+            (EngineChoice::Auto, true, false)
+        );
+        let error = resolve(&given, &[("CHAOS_ENGINE", "xen")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "CHAOS_ENGINE is `xen`, and must be `soft`, `kvm` or `auto`"
+        );
     }
 
     #[test]
@@ -575,6 +511,11 @@ mod tests {
         assert_eq!(parse(Form::Seed, "0xff"), Some(255));
         assert_eq!(parse(Form::Time, "99999999999999999999s"), None);
         assert_eq!(parse(Form::Number, "-1"), None);
+        let words = Form::Word(&EngineChoice::WORDS);
+        assert_eq!((parse(words, "auto"), parse(words, "KVM")), (Some(2), None));
+        let switch = ["0", "1", "false", "true"].map(|text| parse(Form::Switch, text));
+        assert_eq!(switch, [Some(0), Some(1), Some(0), Some(1)]);
+        assert_eq!(parse(Form::Switch, "2"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use super::count::count;
+use crate::cpu::Engine;
 use crate::explore::{Findability, RoundStats, Totals};
 use crate::oracle::Verdicts;
 
@@ -18,6 +19,8 @@ pub struct Summary<'a> {
     pub name: &'a str,
     /// Its seed.
     pub seed: u64,
+    /// What executed the guests' code.
+    pub engine: Engine,
     /// Where it stood at its end.
     pub stats: &'a RoundStats,
     /// Its sums.
@@ -43,8 +46,12 @@ impl Summary<'_> {
             ..
         } = self.totals;
         let seconds = self.elapsed.as_secs_f64();
+        let engine = match self.engine {
+            Engine::Soft => String::new(),
+            other => format!(", engine {}", other.name()),
+        };
         let mut text = format!(
-            "{}: {}, {} in {seconds:.1} s ({:.1}/s), {:.0} virtual s, {}, seed {:#x}\n",
+            "{}: {}, {} in {seconds:.1} s ({:.1}/s), {:.0} virtual s, {}, seed {:#x}{engine}\n",
             self.name,
             count(self.stats.round, "round"),
             count(*branches, "branch"),
@@ -152,6 +159,7 @@ mod tests {
         let summary = Summary {
             name: "mutual_exclusion",
             seed: 0x2a,
+            engine: Engine::Kvm,
             stats: &RoundStats {
                 round: 100,
                 of: 100,
@@ -175,7 +183,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "mutual_exclusion: 100 rounds, 800 branches in 160.0 s (5.0/s), 8000 virtual s, 4321 edges, seed 0x2a",
+                "mutual_exclusion: 100 rounds, 800 branches in 160.0 s (5.0/s), 8000 virtual s, 4321 edges, seed 0x2a, engine kvm",
                 "  faults      partition 98, kill 120",
                 "  packets     5000 delivered, 7 dropped (7 lost)",
                 "  events      acknowledged 60.0 a branch",

@@ -146,6 +146,7 @@ impl Teller<'_> {
             backtrace: self.backtrace(&found.failure),
             state: branch.map(|branch| branch.state_hash),
             kernel: self.world.booted.kernel.hash,
+            engine: self.world.booted.engine,
             saved,
             package: &self.package.folder(),
             replay: Some(report::replay_command(

@@ -6,12 +6,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::engine::NoEngine;
 use super::entry::Package;
 use super::registry::TestCase;
 use super::settings::{Settings, SettingsError, Sources};
 use crate::cluster::{self, BootFailure, ClusterConfig};
 use crate::cpu::soft::coverage::CodeMap;
-use crate::cpu::{UnsupportedHost, supported};
+use crate::cpu::{Engine, UnsupportedHost, supported};
 use crate::explore::simulation::Scenario;
 use crate::fault::{Aim, Generator, Whom};
 use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest};
@@ -24,6 +25,14 @@ pub enum WorldError {
     /// Nothing here could run a machine.
     #[error(transparent)]
     Host(#[from] UnsupportedHost),
+    /// The engine that was asked for is not there.
+    #[error(transparent)]
+    Engine(#[from] NoEngine),
+    /// The engine that was asked for does not run whole machines yet.
+    #[error(
+        "engine \"kvm\" is not ready: this version of chaoscontrol runs machines on engine \"soft\" only"
+    )]
+    NotReady,
     /// A setting.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -52,6 +61,8 @@ pub enum WorldError {
 /// A booted machine and what it was booted from.
 #[derive(Clone, Debug)]
 pub struct Booted {
+    /// What executes its code.
+    pub engine: Engine,
     /// The kernel.
     pub kernel: KernelImage,
     /// The test executable, packed.
@@ -78,6 +89,7 @@ pub struct World {
 /// All that distinguishes booted machines within a process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Machine {
+    engine: Engine,
     kernel: Option<PathBuf>,
     files: Vec<(PathBuf, String)>,
     memory: u64,
@@ -115,6 +127,7 @@ impl World {
         let generator = generator(case, &settings)?;
         let folder = package.folder();
         let machine = Machine {
+            engine: settings.engine.settle(say)?,
             kernel: case.attributes.kernel.map(|path| folder.join(path)),
             files: files(&folder, case.attributes.files),
             memory: settings.memory,
@@ -192,6 +205,9 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
     if let Some(known) = booted.get(machine) {
         return Ok(known.clone());
     }
+    if machine.engine == Engine::Kvm {
+        return Err(WorldError::NotReady);
+    }
     let named = machine.kernel.clone();
     let request = KernelRequest {
         named: named.map(|path| (path, "the attribute".to_owned())),
@@ -212,6 +228,7 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
         source,
     })?;
     let new = Booted {
+        engine: machine.engine,
         kernel,
         code_map: Arc::new(initramfs.code_map()),
         initramfs: Arc::new(initramfs),

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use chaoscontrol::cpu::choice::HostKvm;
 use chaoscontrol::image::{KernelRequest, cache, kernel};
 use chaoscontrol::machine::{DeterministicVm, OutputKind, VmConfig};
 
@@ -52,6 +53,8 @@ pub fn doctor(_arguments: &[String]) -> Result<ExitCode, String> {
         "host is x86-64 Linux",
         ": chaos tests run only there",
     );
+    // What engine = "auto" would take. The default needs no KVM, so none is no fault.
+    row(true, &HostKvm::look().chosen().1, "");
     row(
         chaoscontrol::optimized(),
         "the library is optimized",

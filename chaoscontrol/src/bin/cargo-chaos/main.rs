@@ -44,13 +44,13 @@ static VERBS: [Verb; 5] = [
     },
     Verb {
         name: "verify",
-        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--runs N] [--seed N] [--corrupt]",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--engine ENGINE] [--runs N] [--seed N] [--corrupt]",
         help: "Runs one branch of a test several times under different circumstances and compares state hashes.",
         answer: Answer::Test,
     },
     Verb {
         name: "bench",
-        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--json] [--faults N]",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--engine ENGINE] [--json] [--faults N]",
         help: "Measures boot, instructions, restores and branches a minute on this machine. \
                With --faults, branches have random schedules of at most N faults, and \
                branches_failed says how many of them show a bug.",

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::cpu::Engine;
 use crate::explore::{Recipe, Reseed};
 use crate::harness::rerun::Rerun;
 use crate::harness::settings::Settings;
@@ -37,9 +38,6 @@ pub struct Recorded {
     pub state: u64,
 }
 
-/// The CPU engine of this version's records.
-pub const ENGINE: &str = "soft";
-
 /// The settings that decide a branch, seed and schedule given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decisive {
@@ -65,11 +63,13 @@ pub struct Decisive {
     pub force_setup_ns: u64,
     /// Virtual ns of silence that fail; 0 is never.
     pub stall_ns: u64,
+    /// What executed the guests' code.
+    pub engine: Engine,
 }
 
 impl Decisive {
-    /// Those of `settings`.
-    pub fn of(settings: &Settings) -> Decisive {
+    /// Those of `settings`, on `engine`.
+    pub fn of(settings: &Settings, engine: Engine) -> Decisive {
         Decisive {
             vms: settings.vms,
             clients: settings.clients,
@@ -82,10 +82,11 @@ impl Decisive {
             must_finish: settings.must_finish,
             force_setup_ns: settings.force_setup_ns,
             stall_ns: settings.stall_ns,
+            engine,
         }
     }
 
-    /// `settings` with these instead.
+    /// `settings` with these instead, but for the engine, which the host may not have.
     pub fn applied_to(self, settings: &Settings) -> Settings {
         Settings {
             vms: self.vms,
@@ -119,7 +120,7 @@ impl Recorded {
             bug,
             found,
             recipe,
-            settings: Decisive::of(settings),
+            settings: Decisive::of(settings, booted.engine),
             kernel: format!("{:032x}", booted.kernel.hash),
             executable: format!("{:032x}", booted.initramfs.hash),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -151,6 +152,7 @@ impl Recorded {
         let differs = [
             ("kernel", self.kernel != kernel),
             ("executable", self.executable != executable),
+            ("engine", self.settings.engine != booted.engine),
             (
                 "version of chaoscontrol",
                 self.version != env!("CARGO_PKG_VERSION"),

@@ -7,7 +7,8 @@ use std::fmt::Write;
 
 use toml::{Table, Value};
 
-use super::record::{Decisive, ENGINE, Recorded};
+use super::record::{Decisive, Recorded};
+use crate::cpu::Engine;
 use crate::explore::{Recipe, Reseed};
 use crate::fault::{FaultSchedule, ScheduledFault, Unit, format_time, parse_time};
 use crate::oracle::FailureId;
@@ -119,6 +120,7 @@ fn entry(failure: &Recorded) -> String {
         must_finish,
         force_setup_ns,
         stall_ns,
+        engine,
     } = failure.settings;
     let time = |ns: u64| quoted(&Unit::Time.show(i64::try_from(ns).unwrap_or(i64::MAX)));
     let schedule = list(
@@ -154,7 +156,7 @@ fn entry(failure: &Recorded) -> String {
         ("must_finish", must_finish.to_string()),
         (FORCE, time(force_setup_ns)),
         ("stall", time(stall_ns)),
-        ("engine", quoted(ENGINE)),
+        ("engine", quoted(engine.name())),
         ("kernel", quoted(&failure.kernel)),
         ("executable", quoted(&failure.executable)),
         ("chaoscontrol", quoted(&failure.version)),
@@ -214,13 +216,6 @@ type Wrong = (&'static str, String);
 
 impl Entry<'_> {
     fn read(&self) -> Result<Recorded, Wrong> {
-        let engine = self.text("engine")?;
-        if engine != ENGINE {
-            let what = format!(
-                "is {engine:?}, an engine that this chaoscontrol does not have (it has {ENGINE:?})"
-            );
-            return Err(("engine", what));
-        }
         Ok(Recorded {
             id: self.text("id")?.to_owned(),
             bug: FailureId {
@@ -251,6 +246,7 @@ impl Entry<'_> {
                     false => 0,
                 },
                 stall_ns: self.time("stall")?,
+                engine: self.engine()?,
             },
             kernel: self.text("kernel")?.to_owned(),
             executable: self.text("executable")?.to_owned(),
@@ -272,6 +268,18 @@ impl Entry<'_> {
     fn text(&self, key: &'static str) -> Result<&str, Wrong> {
         let text = self.value(key)?.as_str();
         text.ok_or((key, "is no text".to_owned()))
+    }
+
+    fn engine(&self) -> Result<Engine, Wrong> {
+        let name = self.text("engine")?;
+        let engine = Engine::ALL.into_iter().find(|engine| engine.name() == name);
+        engine.ok_or_else(|| {
+            let known = Engine::ALL.map(Engine::name).join(" and ");
+            let what = format!(
+                "is {name:?}, an engine that this chaoscontrol does not have (it has {known})"
+            );
+            ("engine", what)
+        })
     }
 
     fn seed(&self, key: &'static str) -> Result<u64, Wrong> {
@@ -368,6 +376,7 @@ pub(super) mod tests {
                 must_finish: true,
                 force_setup_ns: 2_000_000_000,
                 stall_ns: 30_000_000_001,
+                engine: Engine::Soft,
             },
             kernel: "00ff".into(),
             executable: "ff00".into(),
@@ -388,6 +397,7 @@ pub(super) mod tests {
         second.recipe = Recipe::default();
         second.settings.force_setup_ns = 0;
         second.trail = HashRecord::default();
+        second.settings.engine = Engine::Kvm;
         let failures = vec![example(), second];
         let text = write(&failures);
         assert_eq!(

@@ -9,6 +9,7 @@ mod verify;
 use std::env;
 use std::process::ExitCode;
 
+use super::engine::EngineChoice;
 use super::entry::Package;
 use super::registry::{Body, TESTS, TestCase};
 use super::settings::Settings;
@@ -36,6 +37,8 @@ pub fn body(name: &str) -> Option<Body> {
 pub struct Arguments {
     package: Package,
     words: Vec<String>,
+    /// What `--engine` says, before all settings.
+    engine: Option<EngineChoice>,
 }
 
 /// Answers `verb` with the process's arguments.
@@ -44,11 +47,13 @@ pub fn run(verb: &str, package: Package) -> ExitCode {
         eprintln!("error: this version of chaoscontrol has no verb `{verb}` for tests");
         return ExitCode::from(2);
     };
-    let arguments = Arguments {
+    let mut arguments = Arguments {
         package,
         words: env::args().skip(1).collect(),
+        engine: None,
     };
-    answer(arguments).unwrap_or_else(|error| {
+    let answered = arguments.take_engine().and_then(|()| answer(arguments));
+    answered.unwrap_or_else(|error| {
         eprintln!("error: {error}");
         ExitCode::from(2)
     })
@@ -61,19 +66,34 @@ impl Arguments {
         at.map(|at| self.words.remove(at)).is_some()
     }
 
-    /// Takes `name NUMBER` out.
-    fn number(&mut self, name: &str) -> Result<Option<u64>, String> {
+    /// Takes `name VALUE` out; `read` knows the value, which is to be `wanted`.
+    fn value<T>(
+        &mut self,
+        name: &str,
+        wanted: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, String> {
         let Some(at) = self.words.iter().position(|word| word == name) else {
             return Ok(None);
         };
         self.words.remove(at);
         if at >= self.words.len() {
-            return Err(format!("{name} wants a number"));
+            return Err(format!("{name} wants {wanted}"));
         }
         let text = self.words.remove(at);
-        text.parse()
-            .map(Some)
-            .map_err(|_| format!("{name} is `{text}`, and must be a number"))
+        let value = read(&text).ok_or_else(|| format!("{name} is `{text}`, and must be {wanted}"));
+        value.map(Some)
+    }
+
+    /// Takes `name NUMBER` out.
+    fn number(&mut self, name: &str) -> Result<Option<u64>, String> {
+        self.value(name, "a number", |text| text.parse().ok())
+    }
+
+    /// Takes `--engine ENGINE` out, which all verbs have.
+    fn take_engine(&mut self) -> Result<(), String> {
+        self.engine = self.value("--engine", "soft, kvm or auto", EngineChoice::by_name)?;
+        Ok(())
     }
 
     /// The test that what is left names; without a name the first that is to pass.
@@ -99,6 +119,7 @@ impl Arguments {
     fn world(&self, change: impl FnOnce(&mut Settings)) -> Result<World, String> {
         let case = self.test()?;
         let mut settings = world::settings(case, &self.package).map_err(|e| e.to_string())?;
+        settings.engine = self.engine.unwrap_or(settings.engine);
         change(&mut settings);
         let say = |line: &str| eprintln!("chaoscontrol: {line}");
         World::new(case, &self.package, settings, &say).map_err(|e| e.to_string())

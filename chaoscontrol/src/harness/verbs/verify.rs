@@ -36,6 +36,9 @@ pub fn verify(mut arguments: Arguments) -> Result<ExitCode, String> {
         child
             .arg(&test)
             .args(["--run", &run.to_string(), "--seed", &seed.to_string()]);
+        if let Some(engine) = arguments.engine {
+            child.args(["--engine", engine.name()]);
+        }
         if corrupt && run == CORRUPTED {
             child.arg("--corrupt");
         }
