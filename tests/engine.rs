@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use case::Case;
+use chaoscontrol::cpu::choice::HostKvm;
 
 const NONE: &str = "/no/such/kvm";
 
@@ -23,6 +24,31 @@ fn kvm_that_is_asked_for_and_missing_is_an_error() {
     case.fails_with(&asked("/dev/null"), "/dev/null is no KVM device");
     let folder = case.folder.display().to_string();
     case.fails_with(&asked(&folder), &format!("{folder} does not open: "));
+}
+
+/// Whatever this host has: its KVM, its KVM with a warning, or why it has none.
+#[test]
+fn kvm_that_is_asked_for_is_what_runs() {
+    let case = Case::new("passes", "asked");
+    let (status, said) = case.run(&[("CHAOS_ENGINE", "kvm")]);
+    match HostKvm::look() {
+        HostKvm::Usable(_) => {
+            assert_eq!(status, 0, "{said}");
+            assert!(said.contains(", engine kvm\n"), "{said}");
+        }
+        HostKvm::Poor(_) => {
+            let warned = said.contains("chaoscontrol: warning: ");
+            assert!(
+                warned && said.contains("as engine = \"kvm\" asks"),
+                "{said}"
+            );
+            assert!(!said.contains("software CPU"), "{said}");
+        }
+        HostKvm::Absent(why) => {
+            assert_eq!(status, 101, "{said}");
+            assert!(said.contains(why), "{said}");
+        }
+    }
 }
 
 #[test]

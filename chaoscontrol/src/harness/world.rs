@@ -28,11 +28,6 @@ pub enum WorldError {
     /// The engine that was asked for is not there.
     #[error(transparent)]
     Engine(#[from] NoEngine),
-    /// The engine that was asked for does not run whole machines yet.
-    #[error(
-        "engine \"kvm\" is not ready: this version of chaoscontrol runs machines on engine \"soft\" only"
-    )]
-    NotReady,
     /// A setting.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -205,9 +200,6 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
     if let Some(known) = booted.get(machine) {
         return Ok(known.clone());
     }
-    if machine.engine == Engine::Kvm {
-        return Err(WorldError::NotReady);
-    }
     let named = machine.kernel.clone();
     let request = KernelRequest {
         named: named.map(|path| (path, "the attribute".to_owned())),
@@ -221,6 +213,7 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
         initrd: Arc::clone(&initramfs.bytes),
         epoch: machine.epoch,
         instruction_ns: machine.instruction_ns,
+        engine: machine.engine,
         ..VmConfig::default()
     })
     .map_err(|source| WorldError::Boot {

@@ -12,5 +12,5 @@ mod vcpu;
 mod vm;
 
 pub use host::{KvmError, device, open};
-pub use probe::{Probe, probe};
+pub use probe::{Probe, Trouble, probe};
 pub use vcpu::KvmCpu;

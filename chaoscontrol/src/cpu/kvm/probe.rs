@@ -37,8 +37,17 @@ pub struct Probe {
     pub mips: u64,
     /// Port accesses per second that the host answers.
     pub exits: u64,
-    /// What KVM could not do, a phrase each.
-    pub trouble: Vec<String>,
+    /// What KVM could not do.
+    pub trouble: Vec<Trouble>,
+}
+
+/// Something that KVM could not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What, to be read after "fails on".
+    pub what: &'static str,
+    /// What came of it instead.
+    pub why: String,
 }
 
 impl Probe {
@@ -66,7 +75,8 @@ impl fmt::Display for Probe {
         }
         if !self.trouble.is_empty() {
             let and = if mips < USABLE_MIPS { " and " } else { "" };
-            write!(f, "{and}fails on {}", self.trouble.join(", "))?;
+            let what: Vec<&str> = self.trouble.iter().map(|trouble| trouble.what).collect();
+            write!(f, "{and}fails on {}", what.join(", "))?;
         }
         Ok(())
     }
@@ -175,7 +185,10 @@ fn measure(kvm: &Kvm, stop: &AtomicBool) -> Result<Probe, KvmError> {
     let mut trouble = Vec::new();
     for trial in &TRIALS {
         if let Err(why) = attempt(kvm, trial, stop)? {
-            trouble.push(format!("{} ({why})", trial.name));
+            trouble.push(Trouble {
+                what: trial.name,
+                why,
+            });
         }
     }
     Ok(Probe {
@@ -210,7 +223,7 @@ fn phrase(stop: &Stop) -> String {
 
 /// The best of some runs, each longer than the one before until it takes [`SPAN`], since a
 /// busy host may take the core away in one of them.
-fn mips(kvm: &Kvm, stop: &AtomicBool, trouble: &mut Vec<String>) -> Result<u64, KvmError> {
+fn mips(kvm: &Kvm, stop: &AtomicBool, trouble: &mut Vec<Trouble>) -> Result<u64, KvmError> {
     let mut best = 0.0_f64;
     let (mut count, mut long) = (500, 0);
     while long < 3 {
@@ -219,7 +232,10 @@ fn mips(kvm: &Kvm, stop: &AtomicBool, trouble: &mut Vec<String>) -> Result<u64, 
         let ended = guest.run();
         let took = began.elapsed();
         if ended != Stop::Out(DONE) {
-            trouble.push(format!("a loop ({})", phrase(&ended)));
+            trouble.push(Trouble {
+                what: "a loop",
+                why: phrase(&ended),
+            });
             break;
         }
         best = best.max((count * LOOP) as f64 / took.as_secs_f64() / 1e6);
@@ -232,14 +248,17 @@ fn mips(kvm: &Kvm, stop: &AtomicBool, trouble: &mut Vec<String>) -> Result<u64, 
     Ok(best.round() as u64)
 }
 
-fn exits(kvm: &Kvm, stop: &AtomicBool, trouble: &mut Vec<String>) -> Result<u64, KvmError> {
+fn exits(kvm: &Kvm, stop: &AtomicBool, trouble: &mut Vec<Trouble>) -> Result<u64, KvmError> {
     let mut guest = TinyGuest::new(kvm, &EXITS, 0, stop)?;
     let began = Instant::now();
     let mut count = 0_u64;
     while began.elapsed() < SPAN {
         let ended = guest.run();
         if ended != Stop::Out(0x11) {
-            trouble.push(format!("port accesses ({})", phrase(&ended)));
+            trouble.push(Trouble {
+                what: "port accesses",
+                why: phrase(&ended),
+            });
             break;
         }
         count += 1;
@@ -251,11 +270,13 @@ fn exits(kvm: &Kvm, stop: &AtomicBool, trouble: &mut Vec<String>) -> Result<u64,
 mod tests {
     use super::*;
 
-    fn found(mips: u64, trouble: &[&str]) -> Probe {
+    fn found(mips: u64, trouble: &[&'static str]) -> Probe {
+        let why = || "Shutdown".to_owned();
+        let trouble = trouble.iter().map(|what| Trouble { what, why: why() });
         Probe {
             mips,
             exits: 600_000,
-            trouble: trouble.iter().map(|t| (*t).to_owned()).collect(),
+            trouble: trouble.collect(),
         }
     }
 
@@ -274,14 +295,14 @@ mod tests {
             ),
             (found(2, &[]), false, "opens, but runs ring 0 at 2 MIPS"),
             (
-                found(2, &["int3 (Shutdown)"]),
+                found(2, &["int3"]),
                 false,
-                "opens, but runs ring 0 at 2 MIPS and fails on int3 (Shutdown)",
+                "opens, but runs ring 0 at 2 MIPS and fails on int3",
             ),
             (
-                found(2900, &["int3 (x)", "y"]),
+                found(2900, &["int3", "a loop"]),
                 false,
-                "opens, but fails on int3 (x), y",
+                "opens, but fails on int3, a loop",
             ),
         ] {
             assert_eq!(probe.usable(), usable, "{line}");
@@ -294,7 +315,7 @@ mod tests {
         let began = Instant::now();
         match probe() {
             Ok(probe) => {
-                eprintln!("{probe} ({:?})", began.elapsed());
+                eprintln!("{probe:?} after {:?}", began.elapsed());
                 assert!(probe.mips > 0 && probe.exits > 0, "{probe:?}");
             }
             Err(error) => assert_eq!(error, open().map(|_| ()).unwrap_err()),

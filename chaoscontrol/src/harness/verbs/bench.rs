@@ -65,6 +65,7 @@ fn vm_config(world: &World) -> VmConfig {
         initrd: Arc::clone(&world.booted.initramfs.bytes),
         epoch: world.settings.epoch,
         instruction_ns: world.settings.instruction_ns,
+        engine: world.booted.engine,
         ..VmConfig::default()
     }
 }
