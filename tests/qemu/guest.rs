@@ -51,13 +51,10 @@ fn live() -> Result<Infallible, String> {
         Ok(commands) => {
             say(&mut port, &News::Ready)?;
             for mut command in commands {
-                let own = command.environment.iter().map(|(name, _)| name.clone());
-                let own: Vec<String> = own.collect();
-                for (name, value) in VARIABLES {
-                    if !own.iter().any(|o| o == name) {
-                        command = command.variable(name, value);
-                    }
-                }
+                // What the command sets itself comes later, and goes before.
+                let variables = VARIABLES.map(|(name, value)| (name.into(), value.into()));
+                command.environment.splice(0..0, variables);
+                let _ = fs::create_dir_all(&command.folder);
                 let mut whole_line = true;
                 let (ending, took) = process::run(&command, &mut |bytes| {
                     whole_line = bytes.ends_with(b"\n");

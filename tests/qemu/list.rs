@@ -19,6 +19,7 @@ pub fn encode(commands: &[Command]) -> Vec<u8> {
     let mut fields = Vec::new();
     for command in commands {
         fields.push(command.executable.display().to_string());
+        fields.push(command.folder.display().to_string());
         fields.push(command.timeout.as_millis().to_string());
         fields.push(command.arguments.len().to_string());
         fields.extend(command.arguments.iter().cloned());
@@ -41,8 +42,8 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<Command>> {
     let mut fields = text.split_terminator('\0');
     let mut commands = Vec::new();
     while let Some(executable) = fields.next() {
+        let mut command = Command::new(PathBuf::from(executable)).folder(fields.next()?);
         let timeout = fields.next()?.parse().ok()?;
-        let mut command = Command::new(PathBuf::from(executable));
         command.timeout = Duration::from_millis(timeout);
         for _ in 0..fields.next()?.parse::<usize>().ok()? {
             command.arguments.push(fields.next()?.to_owned());
@@ -124,7 +125,7 @@ mod tests {
         let first = Command::new("/a b")
             .arguments(["", "x\ny"])
             .variable("K", "v=1");
-        let commands = [first, Command::new("/c").seconds(7)];
+        let commands = [first, Command::new("/c").seconds(7).folder("/d")];
         let bytes = encode(&commands);
         let again = decode(&bytes).unwrap();
         assert_eq!(format!("{again:?}"), format!("{commands:?}"));

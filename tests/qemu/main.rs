@@ -1,7 +1,7 @@
-//! Runs an executable where `/dev/kvm` works:
+//! Runs an executable in a machine of QEMU's in which `/dev/kvm` works:
 //!
 //! ```text
-//! in-qemu [NAME=VALUE]... [--file PATH]... [--kernel] [--seconds N] [--] EXECUTABLE [ARGUMENT]...
+//! in-qemu [NAME=VALUE]... [--file PATH]... [--kernel] [--folder PATH] [--seconds N] [--] EXECUTABLE [ARGUMENT]...
 //! ```
 //!
 //! `--kernel` brings the default guest kernel and names it in `CHAOS_KERNEL`. The same
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use chaoscontrol::image::{KernelRequest, kernel};
 use chaoscontrol_tests::qemu::{self, Command, Ending};
 
-const USAGE: &str = "in-qemu [NAME=VALUE]... [--file PATH]... [--kernel] [--seconds N] [--] EXECUTABLE [ARGUMENT]...";
+const USAGE: &str = "usage: in-qemu [NAME=VALUE]... [--file PATH]... [--kernel] [--folder PATH] [--seconds N] [--] EXECUTABLE [ARGUMENT]...";
 
 fn main() -> ExitCode {
     qemu::enter();
@@ -30,15 +30,16 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, String> {
     let command = parse(env::args().skip(1))?;
     let init = env::current_exe().map_err(|e| e.to_string())?;
-    let run = qemu::run(&init, &[command], &mut |line| println!("{line}"));
+    let limit = command.timeout * 2;
+    let run = qemu::run_in_machine(&init, &[command], limit, &mut |line| println!("{line}"));
     let run = run.map_err(|e| e.to_string())?;
     let outcome = &run.outcomes[0];
     let seconds = outcome.took.as_secs_f64();
-    let place = match run.ready {
-        Some(ready) => format!("in a machine ready after {:.1} s", ready.as_secs_f64()),
-        None => "on this host".to_owned(),
-    };
-    eprintln!("in-qemu: {} after {seconds:.1} s, {place}", outcome.ending);
+    let ready = run.ready.unwrap_or_default().as_secs_f64();
+    eprintln!(
+        "in-qemu: {} after {seconds:.1} s; /dev/kvm was there after {ready:.1} s",
+        outcome.ending
+    );
     Ok(match outcome.ending {
         Ending::Exited(status) => ExitCode::from(status as u8),
         Ending::Killed(signal) => ExitCode::from(128 + signal as u8),
@@ -58,6 +59,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Command, String> {
         let mut value = || words.next().ok_or(format!("{word} wants a value"));
         match word.as_str() {
             "--file" => command = command.file(absolute(value()?)?),
+            "--folder" => command = command.folder(value()?),
             "--seconds" => {
                 let seconds = value()?.parse().map_err(|_| "--seconds wants a number")?;
                 command = command.seconds(seconds);

@@ -4,19 +4,25 @@
 //! Many hosts have no `/dev/kvm`, or one that is an emulation too slow and too incomplete for
 //! Linux. The KVM engine has to be tested there, too.
 
+mod built;
 mod guest;
 mod list;
 mod machine;
 mod pack;
 mod packages;
 mod process;
+mod watch;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
+use chaoscontrol::cpu::kvm;
+
+pub use built::{BuiltError, Target, built};
 pub use guest::enter;
-pub use machine::Trouble;
+pub use machine::{Trouble, run as run_in_machine};
 pub use packages::PackagesError;
 
 /// Something to run.
@@ -28,20 +34,23 @@ pub struct Command {
     pub arguments: Vec<String>,
     /// Variables to set. In the machine, `PATH`, `HOME` and those are all there is.
     pub environment: Vec<(String, String)>,
+    /// The folder in which it runs; made in the machine.
+    pub folder: PathBuf,
     /// Files and folders that it needs in the machine, which keep their paths, too; programs
     /// come with their shared libraries.
     pub files: Vec<PathBuf>,
-    /// How long it may run. The emulated machine is some 30 times slower than its host.
+    /// How long it may run. The machine is 10 to 30 times slower than its host.
     pub timeout: Duration,
 }
 
 impl Command {
-    /// `executable` without arguments, for at most 60 s.
+    /// `executable` without arguments, in `/`, for at most 60 s.
     pub fn new(executable: impl Into<PathBuf>) -> Command {
         Command {
             executable: executable.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            folder: PathBuf::from("/"),
             files: Vec::new(),
             timeout: Duration::from_secs(60),
         }
@@ -57,6 +66,12 @@ impl Command {
     /// Sets a variable.
     pub fn variable(mut self, name: &str, value: impl ToString) -> Command {
         self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Lets it run in `folder`.
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Command {
+        self.folder = folder.into();
         self
     }
 
@@ -124,23 +139,35 @@ pub struct Run {
     pub outcomes: Vec<Outcome>,
 }
 
-/// Runs `commands` one after the other where `/dev/kvm` works, and shows each line of their
-/// output to `line`. `init` is the executable `in-qemu`.
+/// Runs `commands` one after the other where `/dev/kvm` works, all of them within `limit`,
+/// and shows each line of their output to `line`. `init` is the executable `in-qemu`.
 ///
 /// # Errors
 /// There is no such place, or it failed: see [`Trouble`]. How the commands end is no error.
-pub fn run(init: &Path, commands: &[Command], line: &mut dyn FnMut(&str)) -> Result<Run, Trouble> {
-    if direct() {
-        let outcomes = commands.iter().map(|c| process::collect(c, line)).collect();
-        return Ok(Run {
-            ready: None,
-            outcomes,
-        });
+pub fn run(
+    init: &Path,
+    commands: &[Command],
+    limit: Duration,
+    line: &mut dyn FnMut(&str),
+) -> Result<Run, Trouble> {
+    if !direct() {
+        return run_in_machine(init, commands, limit, line);
     }
-    machine::run(init, commands, line)
+    let deadline = Instant::now() + limit;
+    let mut outcome = |command: &Command| {
+        let mut command = command.clone();
+        let left = deadline.saturating_duration_since(Instant::now());
+        command.timeout = command.timeout.min(left);
+        process::collect(&command, line)
+    };
+    Ok(Run {
+        ready: None,
+        outcomes: commands.iter().map(&mut outcome).collect(),
+    })
 }
 
 /// Whether this host's own `/dev/kvm` runs Linux at a processor's speed.
 pub fn direct() -> bool {
-    false
+    static DIRECT: OnceLock<bool> = OnceLock::new();
+    *DIRECT.get_or_init(|| kvm::probe().is_ok_and(|probe| probe.usable()))
 }

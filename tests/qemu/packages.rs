@@ -21,6 +21,8 @@ const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 const KERNEL_PREFIX: &str = "linux-image-";
 /// The module that brings up `/dev/kvm`.
 const MODULE: &str = "kvm-amd";
+/// The file that lists the kept modules in their order.
+const MODULES: &str = "modules";
 /// Bytes that one of both takes, with all packages.
 const ROOM: u64 = 1 << 29;
 /// Written last into a folder of the cache: the rest is whole.
@@ -162,10 +164,20 @@ impl Kernel {
     }
 
     /// The modules with their names, in the order in which they are to be inserted.
-    pub fn modules(&self) -> io::Result<Vec<(String, Vec<u8>)>> {
-        let names = fs::read_to_string(self.folder.join("modules"))?;
-        let read = |name: &str| Ok((name.to_owned(), fs::read(self.folder.join(name))?));
-        names.lines().map(read).collect()
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn modules(&self) -> Result<Vec<(String, Vec<u8>)>, PackagesError> {
+        let read = |name: &str| {
+            let path = self.folder.join(name);
+            fs::read(&path).map_err(|source| PackagesError::Cache {
+                path: path.display().to_string(),
+                source,
+            })
+        };
+        let names = String::from_utf8_lossy(&read(MODULES)?).into_owned();
+        let names = names.lines().map(str::to_owned);
+        names.map(|name| Ok((name.clone(), read(&name)?))).collect()
     }
 }
 
@@ -180,7 +192,7 @@ fn keep(root: &Path, folder: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
     fs::copy(image, folder.join("vmlinuz")).map_err(failed)?;
     let mut order = Vec::new();
     insert(MODULE, &files, folder, &mut order, steps)?;
-    fs::write(folder.join("modules"), order.join("\n")).map_err(failed)
+    fs::write(folder.join(MODULES), order.join("\n")).map_err(failed)
 }
 
 /// Copies the module `name` to `folder`, after those that it depends on.

@@ -48,6 +48,7 @@ fn start(command: &Command) -> io::Result<(Child, PipeReader)> {
     let child = std::process::Command::new(&command.executable)
         .args(&command.arguments)
         .envs(command.environment.iter().cloned())
+        .current_dir(&command.folder)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)

@@ -1,5 +1,6 @@
 //! The test harness: registry, configuration, progress, report, regression files.
 
+pub mod artifacts;
 mod chaos;
 mod compared;
 pub mod cores;

@@ -1,6 +1,7 @@
 //! The steps by which an expensive artefact is made: commands whose output goes into one
 //! log, so that a step that fails can be named and looked at.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -47,13 +48,19 @@ impl Stop {
 pub struct Steps<'a> {
     log: PathBuf,
     say: Say<'a>,
+    /// The step that was told last.
+    told: RefCell<String>,
 }
 
 impl<'a> Steps<'a> {
     /// Steps whose log is the file `log`, begun anew.
     pub fn new(log: PathBuf, say: Say<'a>) -> Steps<'a> {
         let _ = fs::remove_file(&log);
-        Steps { log, say }
+        Steps {
+            log,
+            say,
+            told: RefCell::default(),
+        }
     }
 
     /// The log file.
@@ -66,7 +73,7 @@ impl<'a> Steps<'a> {
         (self.say)(line);
     }
 
-    /// Runs `command` to its end.
+    /// Runs `command` to its end. A step of several commands is told once.
     ///
     /// # Errors
     /// It cannot be started, fails, or its output cannot be logged.
@@ -84,7 +91,9 @@ impl<'a> Steps<'a> {
         command: &mut Command,
         mut line: impl FnMut(&str),
     ) -> Result<(), Stop> {
-        self.say(step);
+        if self.told.replace(step.to_owned()) != step {
+            self.say(step);
+        }
         let failed = |e: io::Error| Stop::new(step, e);
         let mut log = File::options()
             .create(true)

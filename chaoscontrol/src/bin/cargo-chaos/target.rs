@@ -4,6 +4,8 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
+use chaoscontrol::harness::artifacts;
+
 /// A verb's command line, taken apart.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Target {
@@ -90,33 +92,12 @@ impl Target {
             ));
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        let artifact = text
-            .lines()
-            .filter(|line| field(line, "reason").as_deref() == Some("compiler-artifact"))
-            .filter(|line| line.contains("\"kind\":[\"test\"]"))
-            .find_map(|line| Some((field(line, "executable")?, field(line, "manifest_path")?)));
-        let (executable, manifest) = artifact
+        let artifact = artifacts::test_executables(&text).find(|a| a.kind == "test");
+        let artifact = artifact
             .ok_or_else(|| format!("cargo named no executable for test target `{test}`"))?;
-        let folder = PathBuf::from(manifest)
-            .parent()
-            .map(PathBuf::from)
-            .unwrap_or_default();
+        let folder = artifact.package;
         let name = package.or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
-        Ok((executable.into(), folder, name.unwrap_or_default()))
-    }
-}
-
-/// The string `name` of a line of cargo's JSON messages.
-fn field(line: &str, name: &str) -> Option<String> {
-    let start = line.find(&format!("\"{name}\":\""))? + name.len() + 4;
-    let mut text = String::new();
-    let mut characters = line[start..].chars();
-    loop {
-        match characters.next()? {
-            '"' => return Some(text),
-            '\\' => text.push(characters.next()?),
-            other => text.push(other),
-        }
+        Ok((artifact.executable, folder, name.unwrap_or_default()))
     }
 }
 
@@ -131,12 +112,5 @@ mod tests {
         assert_eq!(target.package.as_deref(), Some("raft"));
         assert_eq!(target.rest, ["--runs", "5", "one_leader"]);
         assert!(Target::parse(&["--test".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn cargos_messages_are_read() {
-        let line = r#"{"reason":"compiler-artifact","executable":"/t/a \"b\"","fresh":true}"#;
-        assert_eq!(field(line, "executable").as_deref(), Some("/t/a \"b\""));
-        assert_eq!(field(line, "missing"), None);
     }
 }
