@@ -66,6 +66,13 @@ impl<S: Clone + Send + 'static> Workers<S> {
     }
 }
 
+impl<S> Workers<S> {
+    /// The threads.
+    pub fn threads(&self) -> &[JoinHandle<()>] {
+        &self.threads
+    }
+}
+
 fn work<R: Runner>(
     mut runner: R,
     queue: &Queue<R::Snapshot>,

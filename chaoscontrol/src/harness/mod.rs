@@ -7,6 +7,7 @@ pub mod cores;
 mod count;
 pub mod engine;
 pub mod entry;
+mod pin;
 mod progress;
 pub mod registry;
 pub mod regression;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use chaoscontrol_guest::catalog::{SITES, Site};
 
 use super::cores::Cores;
+use super::count::count;
 use super::progress::Meter;
 use super::registry::{TESTS, TestCase};
 use super::signals;
@@ -70,12 +71,18 @@ pub fn search(
         0 => usize::MAX,
         workers => workers as usize,
     });
-    let count = match settings.workers {
+    let threads = match settings.workers {
         0 => cores.workers(),
         workers => workers as usize,
     };
+    if settings.pin {
+        Cores::suffice(threads).map_err(|e| RunnerError(e.to_string()))?;
+    }
     let factory = SimulationFactory::new(Arc::clone(&world.scenario));
-    let mut workers: Workers<Checkpoint> = Workers::new(&factory, count)?;
+    let mut workers: Workers<Checkpoint> = Workers::new(&factory, threads)?;
+    if settings.pin {
+        pin(case, &cores, &workers)?;
+    }
     let mut explorer = Explorer::new(options, verdicts(case));
     let watch = Watch::new(settings.wall_limit_ns);
     let mut meter = Meter::new(case.name());
@@ -101,6 +108,20 @@ pub fn search(
             elapsed,
         })
     })
+}
+
+/// Keeps each worker on a core of its own, as far as other processes leave some.
+fn pin(case: &TestCase, cores: &Cores, workers: &Workers<Checkpoint>) -> Result<(), RunnerError> {
+    let left = cores.pin(workers.threads());
+    let left = left.map_err(|e| RunnerError(e.to_string()))?;
+    if left > 0 {
+        eprintln!(
+            "chaoscontrol: {}: {} not pinned, since other processes hold the other cores",
+            case.name(),
+            count(left as u64, "worker")
+        );
+    }
+    Ok(())
 }
 
 /// Verdicts that know the sites that the test may reach: those in its function, which are
