@@ -63,6 +63,14 @@ pub fn gate(ram: &Ram, vector: u64, target: u64, kind: u64, dpl: u64, ist: u64) 
 
 /// A CPU about to run `code` in ring `cpl`, with interrupts off.
 pub fn cpu(code: &[u8], cpl: u8) -> (SoftCpu, Ram) {
+    let (state, ram) = state(code, cpl);
+    let mut cpu = SoftCpu::new(ram.clone(), CpuConfig::default());
+    cpu.set_state(state);
+    (cpu, ram)
+}
+
+/// The state and the memory of such a CPU.
+pub fn state(code: &[u8], cpl: u8) -> (CpuState, Ram) {
     let ram = Ram::new(SIZE).unwrap();
     put(&ram, PML4, PDPT | 7);
     put(&ram, PDPT, PD | 7);
@@ -138,9 +146,7 @@ pub fn cpu(code: &[u8], cpl: u8) -> (SoftCpu, Ram) {
         attributes: 0xC093 | dpl,
         selector: ss,
     };
-    let mut cpu = SoftCpu::new(ram.clone(), CpuConfig::default());
-    cpu.set_state(s);
-    (cpu, ram)
+    (s, ram)
 }
 
 /// Runs until HLT, and answers the vector whose handler it was, if it was one.
