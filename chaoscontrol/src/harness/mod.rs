@@ -20,6 +20,7 @@ mod summary;
 pub mod symbolize;
 mod timeline;
 mod trial;
+mod unwithheld;
 pub mod verbs;
 mod verdict;
 pub mod world;

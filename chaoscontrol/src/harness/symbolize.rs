@@ -139,7 +139,7 @@ impl Symbols {
 }
 
 /// A readable form of a mangled name, without its hash; other names stay.
-fn demangle(name: &str) -> String {
+pub fn demangle(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
 }
 

@@ -131,6 +131,8 @@ impl Teller<'_> {
 
     fn report(&self, found: &Found, saved: Option<&Saved>, id: Option<&str>) -> String {
         let branch = found.rerun.as_ref();
+        let unwithheld = self.world.booted.unwithheld.iter();
+        let remarks = found.remarks.iter().chain(unwithheld);
         let missing = branch.iter().flat_map(|branch| branch.missing.clone());
         let nextest = env::var_os("NEXTEST").is_some();
         let ignored = self.case.ignore.is_some();
@@ -142,7 +144,7 @@ impl Teller<'_> {
             schedule: &found.recipe.schedule,
             timeline: branch.map_or(&[], |branch| &branch.timeline),
             vms: self.world.settings.vms as usize,
-            remarks: found.remarks.iter().cloned().chain(missing).collect(),
+            remarks: remarks.cloned().chain(missing).collect(),
             backtrace: self.backtrace(&found.failure),
             state: branch.map(|branch| branch.state_hash),
             kernel: self.world.booted.kernel.hash,

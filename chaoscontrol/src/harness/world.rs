@@ -10,6 +10,7 @@ use super::engine::NoEngine;
 use super::entry::Package;
 use super::registry::TestCase;
 use super::settings::{Settings, SettingsError, Sources};
+use super::unwithheld::unwithheld;
 use crate::cluster::{self, BootFailure, ClusterConfig};
 use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{Engine, UnsupportedHost, supported};
@@ -66,6 +67,8 @@ pub struct Booted {
     pub code_map: Arc<CodeMap>,
     /// The machine, before it has learnt which VM it is.
     pub snapshot: VmSnapshot,
+    /// What in the packed programs the engine cannot withhold from them, a phrase each.
+    pub unwithheld: Arc<[String]>,
 }
 
 /// All that a test's branches need.
@@ -156,6 +159,19 @@ impl World {
     }
 }
 
+/// Packs what `case` runs.
+///
+/// # Errors
+/// The executable cannot be found or packed.
+pub fn pack(case: &TestCase, package: &Package) -> Result<Initramfs, WorldError> {
+    packed(&files(&package.folder(), case.attributes.files))
+}
+
+fn packed(files: &[(PathBuf, String)]) -> Result<Initramfs, WorldError> {
+    let executable = env::current_exe().map_err(WorldError::Executable)?;
+    Ok(Initramfs::pack(&executable, files)?)
+}
+
 /// Files to pack, each with its path in the guest: a relative one is found by the same path
 /// from the body's working directory, the root.
 fn files(package: &Path, names: &[&str]) -> Vec<(PathBuf, String)> {
@@ -205,8 +221,12 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
         named: named.map(|path| (path, "the attribute".to_owned())),
     };
     let kernel = kernel::locate(&request, say)?;
-    let executable = env::current_exe().map_err(WorldError::Executable)?;
-    let initramfs = Initramfs::pack(&executable, &machine.files)?;
+    let initramfs = packed(&machine.files)?;
+    let unwithheld = match machine.engine {
+        Engine::Soft => Vec::new(),
+        Engine::Kvm => unwithheld(&initramfs.executables()),
+    };
+    unwithheld.iter().for_each(|line| say(line));
     let snapshot = cluster::boot(VmConfig {
         memory_size: machine.memory,
         kernel: Arc::clone(&kernel.bytes),
@@ -226,6 +246,7 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
         code_map: Arc::new(initramfs.code_map()),
         initramfs: Arc::new(initramfs),
         snapshot,
+        unwithheld: unwithheld.into(),
     };
     booted.insert(machine.clone(), new.clone());
     Ok(new)

@@ -8,6 +8,8 @@ use chaoscontrol::cpu::choice::HostKvm;
 use chaoscontrol::image::{KernelRequest, cache, kernel};
 use chaoscontrol::machine::{DeterministicVm, OutputKind, VmConfig};
 
+use crate::target::Target;
+
 fn say(line: &str) {
     eprintln!("chaoscontrol: {line}");
 }
@@ -37,8 +39,8 @@ pub fn kernel(arguments: &[String]) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `cargo chaos doctor`.
-pub fn doctor(_arguments: &[String]) -> Result<ExitCode, String> {
+/// `cargo chaos doctor`, of a test too if one is named.
+pub fn doctor(arguments: &[String]) -> Result<ExitCode, String> {
     let mut fit = true;
     let mut row = |good: bool, what: &str, then: &str| {
         fit &= good;
@@ -82,7 +84,11 @@ pub fn doctor(_arguments: &[String]) -> Result<ExitCode, String> {
         let then = ": needed to build the guest kernel; or set CHAOS_KERNEL to a vmlinux";
         row(found, &format!("{tool} is on PATH"), then);
     }
-    Ok(ExitCode::from(u8::from(!fit)))
+    if arguments.is_empty() {
+        return Ok(ExitCode::from(u8::from(!fit)));
+    }
+    let test = Target::parse(arguments)?.run("doctor")?;
+    Ok(if fit { test } else { ExitCode::FAILURE })
 }
 
 /// `cargo chaos boot`.

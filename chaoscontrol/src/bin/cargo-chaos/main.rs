@@ -26,8 +26,9 @@ enum Answer {
 static VERBS: [Verb; 5] = [
     Verb {
         name: "doctor",
-        usage: "",
-        help: "Says whether this machine can run chaos tests, and what to do where it cannot.",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME]",
+        help: "Says whether this machine can run chaos tests, and what to do where it cannot; \
+               of a test, also what its programs hold that KVM cannot withhold from a guest.",
         answer: Answer::Here(local::doctor),
     },
     Verb {

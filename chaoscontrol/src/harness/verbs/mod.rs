@@ -3,6 +3,7 @@
 //! that the test itself would run on.
 
 mod bench;
+mod doctor;
 mod mix;
 mod verify;
 
@@ -22,7 +23,8 @@ pub const VERB: &str = "CHAOS_VERB";
 type Answer = fn(Arguments) -> Result<ExitCode, String>;
 
 /// The verbs.
-const VERBS: [(&str, Answer); 3] = [
+const VERBS: [(&str, Answer); 4] = [
+    ("doctor", doctor::doctor),
     ("verify", verify::verify),
     ("verify-run", verify::run),
     ("bench", bench::bench),
