@@ -18,8 +18,6 @@ pub mod paging;
 pub mod ram;
 pub mod soft;
 pub mod state;
-#[cfg(all(test, supported_host))]
-mod withheld;
 
 pub use engine::{Cpu, CpuError};
 pub use missing::{Met, Missing};

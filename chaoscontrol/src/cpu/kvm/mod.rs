@@ -10,6 +10,8 @@ mod state;
 mod tiny;
 mod vcpu;
 mod vm;
+#[cfg(test)]
+mod withheld;
 
 pub use host::{KvmError, device, open};
 pub use probe::{Probe, Trouble, probe};

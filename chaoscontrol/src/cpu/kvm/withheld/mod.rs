@@ -1,8 +1,8 @@
 //! What gives a program the host's time or randomness, and what becomes of it in a guest.
 //!
-//! The module [`table`] lists every instruction and register known to do so, with what each yields on
-//! either engine. The tests here execute all of them, so that the list is what happens and
-//! not what manuals promise.
+//! The module [`table`] lists every instruction and register known to do so, with what each
+//! yields on either engine. The tests here execute all of them, so that the list is what
+//! happens and not what manuals promise.
 
 mod guest;
 mod table;
@@ -12,9 +12,9 @@ use std::arch::x86_64::__cpuid;
 use guest::{Met, execute};
 use table::{Row, Yields};
 
-use super::Engine;
-use super::cpuid::cpuid;
-use super::kvm;
+use super::open;
+use crate::cpu::Engine;
+use crate::cpu::cpuid::cpuid;
 
 /// Whose virtualization the host's KVM uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn the_software_cpu_gives_nothing_of_the_hosts() {
 
 #[test]
 fn kvm_gives_no_register_of_the_hosts() {
-    if can_run(kvm::open().map(drop).map_err(|e| e.to_string())) {
+    if can_run(open().map(drop).map_err(|e| e.to_string())) {
         let deviations = deviations(Engine::Kvm, &table::registers(), by_vendor());
         assert!(deviations.is_empty(), "\n{}", deviations.join("\n"));
     }
@@ -113,10 +113,10 @@ fn kvm_gives_what_the_table_says() {
     }
 }
 
-/// Whether the host's KVM has ring 3 in hands. Where a hypervisor below emulates ring 0, ring
-/// 3 may be the host's own, with its CPUID and its clock; the probe refuses such hosts.
+/// Whether the host's KVM has a hold on ring 3. Where a hypervisor below emulates ring 0, ring
+/// 3 may be the host's own, with its CPUID and its clock.
 fn virtualizes() -> Result<(), String> {
-    kvm::open().map_err(|e| e.to_string())?;
+    open().map_err(|e| e.to_string())?;
     let row = table::signature();
     match execute(Engine::Kvm, &row) {
         met if fits(&row, &Yields::Identity, &met) => Ok(()),
