@@ -51,6 +51,25 @@ fn kvm_that_is_asked_for_is_what_runs() {
     }
 }
 
+/// An executable of x86-64, and so a kernel as far as one can tell before it is booted.
+#[test]
+fn a_kernel_that_lets_rdtsc_through_is_refused_on_kvm_unless_somebody_insists() {
+    let case = Case::new("passes", "unpatched");
+    let kernel = env!("CARGO_BIN_EXE_guest");
+    let asked = [("CHAOS_ENGINE", "kvm"), ("CHAOS_KERNEL", kernel)];
+    if let HostKvm::Absent(why) = HostKvm::look() {
+        case.fails_with(&asked, why);
+        return;
+    }
+    let lets = "lets programs read the host's time stamp counter";
+    let said = case.fails_with(&asked, &format!("the guest kernel {kernel} {lets}"));
+    assert!(said.contains("CHAOS_UNPATCHED_KERNEL=1"), "{said}");
+    let insists = [asked[0], asked[1], ("CHAOS_UNPATCHED_KERNEL", "1")];
+    let said = case.fails_with(&insists, &format!("with the guest kernel {kernel}: "));
+    let warning = format!("chaoscontrol: warning: not reproducible: the guest kernel {lets}");
+    assert!(said.contains(&warning), "{said}");
+}
+
 #[test]
 fn a_device_of_another_group_is_named_with_the_group() {
     let case = Case::new("passes", "permission");

@@ -6,7 +6,7 @@ use std::fs;
 
 use libtest_mimic::Failed;
 
-use super::compared::{self, compared};
+use super::compared::{self, compared, unreproducible};
 use super::count::count;
 use super::engine;
 use super::entry::Package;
@@ -254,6 +254,7 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
         name: &teller.case.name(),
         seed: settings.seed,
         engine: teller.world.booted.engine,
+        unreproducible: teller.world.booted.unreproducible,
         stats: &searched.outcome.stats,
         totals: &searched.totals,
         verdicts: &searched.verdicts,
@@ -291,7 +292,8 @@ fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Fa
         let stops = spread(end_ns.saturating_sub(bug.start_ns.unwrap_or(0)));
         let scenario = &teller.world.scenario;
         let branch = rerun(scenario, &found.recipe, &stops).map_err(failed)?;
-        if branch.state_hash != shrunk.bug.state_hash {
+        let same = branch.state_hash == shrunk.bug.state_hash;
+        if !same && unreproducible(teller.world, &branch).is_none() {
             found.remarks.push(format!(
                 "its last run ended in state {:016x}, the run before in {:016x}: please report this to chaoscontrol",
                 branch.state_hash, shrunk.bug.state_hash

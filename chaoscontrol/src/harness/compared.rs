@@ -51,6 +51,10 @@ pub fn compared(
         notes.push(format!(
             "replayed exactly: it ended in the recorded state {state:016x}"
         ));
+    } else if unreproducible(world, branch).is_some() {
+        notes.push(format!(
+            "it ended in state {state:016x}, recorded was {before:016x}, as may be"
+        ));
     } else {
         notes.push(format!(
             "diverged: it ended in state {state:016x}, recorded was {before:016x}"
@@ -64,6 +68,11 @@ pub fn compared(
         ));
     }
     Ok(notes)
+}
+
+/// Why `branch` may not come again, if so, in words.
+pub fn unreproducible(world: &World, branch: &Rerun) -> Option<&'static str> {
+    world.booted.unreproducible.or(branch.unreproducible)
 }
 
 /// Runs `recorded` twice, and compares the runs at every tick in which `divergence` may have

@@ -13,6 +13,10 @@ use crate::replay::{HashRecord, TickRecord};
 /// Instants that a regression file keeps of a branch.
 const KEPT: u64 = 16;
 
+/// Why a run is not reproducible in which somebody had to meddle with a guest.
+const SPUN: &str =
+    "not reproducible: a guest ran on and on without an exit, until it was interrupted";
+
 /// A branch that was run.
 #[derive(Clone, Debug)]
 pub struct Rerun {
@@ -27,6 +31,8 @@ pub struct Rerun {
     /// State hashes, by ns after setup: where setup was complete, at the stops asked for, at
     /// the end.
     pub trail: HashRecord,
+    /// Why it may not come again, if so, in words.
+    pub unreproducible: Option<&'static str>,
     /// Instructions that guests tried to execute and the CPU does not have, a phrase each.
     pub missing: Vec<String>,
 }
@@ -73,6 +79,7 @@ fn disturbed(
         failure: simulation.failure().cloned(),
         timeline: simulation.timeline().to_vec(),
         start_ns: simulation.start_ns(),
+        unreproducible: (simulation.tally().spins > 0).then_some(SPUN),
         missing: missing(&mut simulation, scenario.cluster.vms),
         state_hash: simulation.state_hash(),
         trail,

@@ -21,6 +21,8 @@ pub struct Summary<'a> {
     pub seed: u64,
     /// What executed the guests' code.
     pub engine: Engine,
+    /// Why it cannot be reproduced, if so.
+    pub unreproducible: Option<&'static str>,
     /// Where it stood at its end.
     pub stats: &'a RoundStats,
     /// Its sums.
@@ -77,6 +79,9 @@ impl Summary<'_> {
                 count(*spun, "branch")
             );
             row(&mut text, "meddled", &what);
+        }
+        if let Some(why) = self.unreproducible {
+            row(&mut text, "marked", why);
         }
         for (property, verdict) in self.verdicts.never_exercised() {
             let kind = property.kind.name();
@@ -160,6 +165,7 @@ mod tests {
             name: "mutual_exclusion",
             seed: 0x2a,
             engine: Engine::Kvm,
+            unreproducible: Some("not reproducible"),
             stats: &RoundStats {
                 round: 100,
                 of: 100,
@@ -187,6 +193,7 @@ mod tests {
                 "  faults      partition 98, kill 120",
                 "  packets     5000 delivered, 7 dropped (7 lost)",
                 "  events      acknowledged 60.0 a branch",
+                "  marked      not reproducible",
                 "  never exercised reachable \"retries\" at tests/chaos.rs:9",
                 "  findability a bug that shows in 1 of 267 branches would have been found in 95 of 100 such runs",
             ]

@@ -5,6 +5,7 @@ use std::env;
 
 use libtest_mimic::Failed;
 
+use super::compared::unreproducible;
 use super::count::count;
 use super::entry::Package;
 use super::registry::TestCase;
@@ -133,6 +134,7 @@ impl Teller<'_> {
         let branch = found.rerun.as_ref();
         let unwithheld = self.world.booted.unwithheld.iter();
         let remarks = found.remarks.iter().chain(unwithheld);
+        let marked = branch.and_then(|branch| unreproducible(self.world, branch));
         let missing = branch.iter().flat_map(|branch| branch.missing.clone());
         let nextest = env::var_os("NEXTEST").is_some();
         let ignored = self.case.ignore.is_some();
@@ -144,7 +146,10 @@ impl Teller<'_> {
             schedule: &found.recipe.schedule,
             timeline: branch.map_or(&[], |branch| &branch.timeline),
             vms: self.world.settings.vms as usize,
-            remarks: remarks.cloned().chain(missing).collect(),
+            remarks: (remarks.cloned())
+                .chain(missing)
+                .chain(marked.map(str::to_owned))
+                .collect(),
             backtrace: self.backtrace(&found.failure),
             state: branch.map(|branch| branch.state_hash),
             kernel: self.world.booted.kernel.hash,

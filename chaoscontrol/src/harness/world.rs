@@ -18,7 +18,10 @@ use crate::explore::simulation::Scenario;
 use crate::fault::{Aim, Generator, Whom};
 use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest};
 use crate::image::{Initramfs, InitramfsError};
-use crate::machine::{VmConfig, VmSnapshot};
+use crate::machine::{VmConfig, VmSnapshot, traps_rdtsc};
+
+/// The variable by which somebody insists on a kernel that lets RDTSC through to the host.
+const UNPATCHED: &str = "CHAOS_UNPATCHED_KERNEL";
 
 /// Why a test cannot run at all.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,11 @@ pub enum WorldError {
     /// The engine that was asked for is not there.
     #[error(transparent)]
     Engine(#[from] NoEngine),
+    /// On KVM, a kernel without the patch that answers RDTSC.
+    #[error(
+        "the guest kernel {0} lets programs read the host's time stamp counter, which KVM cannot keep from them; unset CHAOS_KERNEL and `kernel` for the one that chaoscontrol builds, take engine = \"soft\", or set {UNPATCHED}=1 for runs that cannot be reproduced"
+    )]
+    Unpatched(String),
     /// A setting.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -65,6 +73,8 @@ pub struct Booted {
     pub initramfs: Arc<Initramfs>,
     /// Whose code is whose, for coverage.
     pub code_map: Arc<CodeMap>,
+    /// Why its runs cannot be reproduced, if so, in words.
+    pub unreproducible: Option<&'static str>,
     /// The machine, before it has learnt which VM it is.
     pub snapshot: VmSnapshot,
     /// What in the packed programs the engine cannot withhold from them, a phrase each.
@@ -221,6 +231,7 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
         named: named.map(|path| (path, "the attribute".to_owned())),
     };
     let kernel = kernel::locate(&request, say)?;
+    let unreproducible = unreproducible(machine.engine, &kernel, say)?;
     let initramfs = packed(&machine.files)?;
     let unwithheld = match machine.engine {
         Engine::Soft => Vec::new(),
@@ -242,6 +253,7 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
     })?;
     let new = Booted {
         engine: machine.engine,
+        unreproducible,
         kernel,
         code_map: Arc::new(initramfs.code_map()),
         initramfs: Arc::new(initramfs),
@@ -250,6 +262,27 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
     };
     booted.insert(machine.clone(), new.clone());
     Ok(new)
+}
+
+/// Why runs of `kernel` on `engine` cannot be reproduced, if so.
+///
+/// # Errors
+/// They can't, and nobody has said that this is no matter.
+fn unreproducible(
+    engine: Engine,
+    kernel: &KernelImage,
+    say: &dyn Fn(&str),
+) -> Result<Option<&'static str>, WorldError> {
+    if engine == Engine::Soft || traps_rdtsc(&kernel.bytes) {
+        return Ok(None);
+    }
+    let path = kernel.path.display().to_string();
+    if env::var_os(UNPATCHED).is_none_or(|value| value.is_empty() || value == "0") {
+        return Err(WorldError::Unpatched(path));
+    }
+    let why = "not reproducible: the guest kernel lets programs read the host's time stamp counter";
+    say(&format!("warning: {why} ({path})"));
+    Ok(Some(why))
 }
 
 #[cfg(test)]
