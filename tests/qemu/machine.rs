@@ -13,7 +13,8 @@ use std::time::Duration;
 use chaoscontrol::image::InitramfsError;
 use chaoscontrol::image::steps::tail;
 
-use super::packages::{Kernel, PackagesError, Qemu};
+use super::cached::PackagesError;
+use super::packages::{Kernel, Qemu};
 use super::watch::{Failed, Machine};
 use super::{Command, Run, pack};
 

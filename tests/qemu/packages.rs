@@ -6,62 +6,31 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use chaoscontrol::image::apt::{self, Apt};
-use chaoscontrol::image::cache::{self, Lock};
-use chaoscontrol::image::steps::{Say, Steps, Stop, tail};
-use xxhash_rust::xxh3::xxh3_64;
+use chaoscontrol::image::apt;
+use chaoscontrol::image::steps::{Say, Steps, Stop};
+
+use super::cached::{PackagesError, Wanted, made};
 
 /// QEMU's program.
-const QEMU: &str = "qemu-system-x86_64";
-/// The package that has it.
-const QEMU_PACKAGE: &str = "qemu-system-x86";
-/// The package that stands for the distribution's present kernel for virtual machines.
-const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+const PROGRAM: &str = "qemu-system-x86_64";
+/// Where it comes from unless it is on PATH.
+const QEMU: Wanted = Wanted {
+    name: "qemu",
+    package: "qemu-system-x86",
+    way_out: "install QEMU, so that qemu-system-x86_64 is on PATH",
+};
+/// The distribution's present kernel for virtual machines; the package only stands for it.
+const KERNEL: Wanted = Wanted {
+    name: "kernel",
+    package: "linux-image-cloud-amd64",
+    way_out: "add a Debian mirror to apt's sources, which has that package",
+};
 /// What the name of the kernel itself begins with.
 const KERNEL_PREFIX: &str = "linux-image-";
 /// The module that brings up `/dev/kvm`.
 const MODULE: &str = "kvm-amd";
 /// The file that lists the kept modules in their order.
 const MODULES: &str = "modules";
-/// Bytes that one of both takes, with all packages.
-const ROOM: u64 = 1 << 29;
-/// Written last into a folder of the cache: the rest is whole.
-const WHOLE: &str = "made-from";
-
-/// Why QEMU or its kernel is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum PackagesError {
-    /// The cache cannot be used.
-    #[error(
-        "the cache folder {path} cannot be used: {source}; set CHAOS_CACHE to a folder with 1 GiB of room"
-    )]
-    Cache {
-        /// The folder or file.
-        path: String,
-        /// What the host said.
-        source: io::Error,
-    },
-    /// Fetching is forbidden.
-    #[error(
-        "{what} is not in the cache, and CHAOS_OFFLINE is set; unset it once to have it fetched"
-    )]
-    Offline {
-        /// What is missing.
-        what: &'static str,
-    },
-    /// A step failed.
-    #[error("{what} could not be fetched: {stop}; the log is {log}\n{tail}")]
-    Step {
-        /// What was to be fetched.
-        what: &'static str,
-        /// The step, and why it failed.
-        stop: Stop,
-        /// The log file.
-        log: String,
-        /// The log's last lines.
-        tail: String,
-    },
-}
 
 /// A QEMU that can be started.
 pub struct Qemu {
@@ -72,15 +41,15 @@ pub struct Qemu {
 impl Qemu {
     /// The one on PATH, or else that of the distribution's package.
     pub fn locate(say: Say<'_>) -> Result<Qemu, PackagesError> {
-        if apt::on_path(QEMU) {
+        if apt::on_path(PROGRAM) {
             return Ok(Qemu {
-                program: QEMU.into(),
+                program: PROGRAM.into(),
                 root: None,
             });
         }
-        let folder = made("qemu", QEMU_PACKAGE, say, runs, |apt, folder, steps| {
-            apt.unpack("QEMU", &[QEMU_PACKAGE], &folder.join("root"), steps)?;
-            Ok(QEMU_PACKAGE.to_owned())
+        let folder = made(&QEMU, say, runs, |apt, folder, steps| {
+            apt.unpack("QEMU", &[QEMU.package], &folder.join("root"), steps)?;
+            Ok(QEMU.package.to_owned())
         })?;
         Ok(Qemu::below(&folder))
     }
@@ -88,7 +57,7 @@ impl Qemu {
     fn below(folder: &Path) -> Qemu {
         let root = folder.join("root");
         Qemu {
-            program: root.join("usr/bin").join(QEMU),
+            program: root.join("usr/bin").join(PROGRAM),
             root: Some(root),
         }
     }
@@ -133,22 +102,19 @@ pub struct Kernel {
 impl Kernel {
     /// The distribution's present one, or the one that was so when it was fetched.
     pub fn locate(say: Say<'_>) -> Result<Kernel, PackagesError> {
-        let whole = |folder: &Path| Kernel::in_folder(folder).modules().is_ok();
-        let folder = made(
-            "kernel",
-            KERNEL_PACKAGE,
-            say,
-            whole,
-            |apt, folder, steps| {
-                let name = apt.dependency(KERNEL_PACKAGE, KERNEL_PREFIX, steps)?;
-                let package = apt.download(&name, "27 MB", steps)?;
-                let root = folder.join("root");
-                apt::extract("unpacking the kernel", &package, &root, steps)?;
-                keep(&root, folder, steps)?;
-                let _ = fs::remove_dir_all(root);
-                Ok(name)
-            },
-        )?;
+        let whole = |folder: &Path| {
+            let kernel = Kernel::in_folder(folder);
+            kernel.image().is_file() && kernel.modules().is_ok()
+        };
+        let folder = made(&KERNEL, say, whole, |apt, folder, steps| {
+            let name = apt.dependency(KERNEL.package, KERNEL_PREFIX, steps)?;
+            let package = apt.download(&name, "27 MB", steps)?;
+            let root = folder.join("root");
+            apt::extract("unpacking the kernel", &package, &root, steps)?;
+            keep(&root, folder, steps)?;
+            let _ = fs::remove_dir_all(root);
+            Ok(name)
+        })?;
         Ok(Kernel::in_folder(&folder))
     }
 
@@ -272,59 +238,23 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder of the cache in which `make` has made `what` from `package`; made now if it
-/// is not there or not `good`. `make` answers what it was made from.
-fn made(
-    what: &'static str,
-    package: &str,
-    say: Say<'_>,
-    good: impl Fn(&Path) -> bool,
-    make: impl FnOnce(&mut Apt, &Path, &Steps<'_>) -> Result<String, Stop>,
-) -> Result<PathBuf, PackagesError> {
-    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let key = xxh3_64(format!("{package}\n{system}").as_bytes());
-    let home = cache::folder().join("in-qemu");
-    let folder = home.join(format!("{what}-{key:016x}"));
-    let whole = || folder.join(WHOLE).exists() && good(&folder);
-    if whole() {
-        return Ok(folder);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_tells_what_it_depends_on() {
+        let names = |info: &[u8]| depends(info).join(" ");
+        assert_eq!(names(b"\x7fELF\0depends=kvm,ccp\0intree=Y\0"), "kvm ccp");
+        assert_eq!(names(b"license=GPL\0depends=\0name=irqbypass\0"), "");
+        assert_eq!(names(b"\x7fELF"), "");
     }
-    if cache::offline() {
-        return Err(PackagesError::Offline { what });
-    }
-    let failed = |source| PackagesError::Cache {
-        path: folder.display().to_string(),
-        source,
-    };
-    let lock = home.join(format!("{what}-{key:016x}.lock"));
-    let waiting = || say(&format!("waiting for another process that fetches {what}"));
-    let _lock = Lock::take(&lock, waiting).map_err(failed)?;
-    if whole() {
-        return Ok(folder);
-    }
-    // What an interrupted process left behind.
-    let _ = fs::remove_dir_all(&folder);
-    let work = folder.join("work");
-    fs::create_dir_all(&work).map_err(failed)?;
-    let steps = Steps::new(folder.join("log"), say);
-    let made = Apt::new(work.join("apt"), ROOM, "the packages")
-        .map_err(|e| Stop::new("making folders", e))
-        .and_then(|mut apt| make(&mut apt, &folder, &steps));
-    let _ = fs::remove_dir_all(&work);
-    let from = made.map_err(|stop| PackagesError::Step {
-        what,
-        stop,
-        log: steps.log().display().to_string(),
-        tail: tail(steps.log()),
-    })?;
-    cache::write_whole(&folder.join(WHOLE), from.as_bytes()).map_err(failed)?;
-    match whole() {
-        true => Ok(folder),
-        false => Err(PackagesError::Step {
-            what,
-            stop: Stop::new("trying what was fetched", "it does not work"),
-            log: steps.log().display().to_string(),
-            tail: tail(steps.log()),
-        }),
+
+    #[test]
+    fn modules_are_known_by_their_files() {
+        let path = |name: &str| Path::new("/lib/kernel").join(name);
+        assert_eq!(stem(&path("kvm-amd.ko.xz")), "kvm-amd");
+        assert!(is_module(&path("kvm-amd.ko.xz")) && is_module(&path("kvm.ko")));
+        assert!(!is_module(&path("kvm.rs")));
     }
 }

@@ -332,10 +332,14 @@ mod tests {
         };
         let stop = Arc::new(AtomicBool::new(false));
         let for_guest = Arc::clone(&stop);
+        let (made, is_made) = mpsc::channel();
         let spinning = thread::spawn(move || {
             let mut guest = TinyGuest::new(&kvm, &[0xEB, 0xFE], 0, &for_guest).unwrap(); // jmp to itself
+            made.send(()).unwrap();
             guest.run()
         });
+        // A signal would interrupt the making of it, too.
+        is_made.recv().unwrap();
         thread::sleep(Duration::from_millis(50));
         stop.store(true, Ordering::Relaxed);
         alarm::interrupting();

@@ -1,0 +1,121 @@
+//! What is fetched once for a machine and kept in the cache folder, whole or not at all.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chaoscontrol::image::apt::Apt;
+use chaoscontrol::image::cache::{self, Lock};
+use chaoscontrol::image::steps::{Say, Steps, Stop, tail};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Bytes that one artefact takes, with all packages.
+const ROOM: u64 = 1 << 29;
+/// Written last into a folder of the cache: the rest is whole.
+const WHOLE: &str = "made-from";
+
+/// Why QEMU or its kernel is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum PackagesError {
+    /// The cache cannot be used.
+    #[error(
+        "the cache folder {path} cannot be used: {source}; set CHAOS_CACHE to a folder with 1 GiB of room"
+    )]
+    Cache {
+        /// The folder or file.
+        path: String,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// Fetching is forbidden.
+    #[error(
+        "the {what} for tests of KVM is not in the cache, and CHAOS_OFFLINE is set; unset it once to have it fetched"
+    )]
+    Offline {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A step failed.
+    #[error(
+        "the {what} for tests of KVM could not be fetched: {stop}; the log is {log}\n{tail}ways out: mend that and run again; {way_out}; run on a host whose own /dev/kvm runs Linux"
+    )]
+    Step {
+        /// What was to be fetched.
+        what: &'static str,
+        /// The step, and why it failed.
+        stop: Stop,
+        /// The log file.
+        log: String,
+        /// The log's last lines.
+        tail: String,
+        /// What to do where it cannot be fetched.
+        way_out: &'static str,
+    },
+}
+
+/// Something to be fetched once.
+pub struct Wanted {
+    /// Its name, also that of its folder.
+    pub name: &'static str,
+    /// The package that it comes from.
+    pub package: &'static str,
+    /// What a user can do where that package is not to be had.
+    pub way_out: &'static str,
+}
+
+/// The folder of the cache in which `make` has made what is `wanted`; made now if it is not
+/// there or not `good`. `make` answers what it was made from.
+pub fn made(
+    wanted: &Wanted,
+    say: Say<'_>,
+    good: impl Fn(&Path) -> bool,
+    make: impl FnOnce(&mut Apt, &Path, &Steps<'_>) -> Result<String, Stop>,
+) -> Result<PathBuf, PackagesError> {
+    let what = wanted.name;
+    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let key = xxh3_64(format!("{}\n{system}", wanted.package).as_bytes());
+    let home = cache::folder().join("in-qemu");
+    let folder = home.join(format!("{what}-{key:016x}"));
+    let whole = || folder.join(WHOLE).exists() && good(&folder);
+    if whole() {
+        return Ok(folder);
+    }
+    if cache::offline() {
+        return Err(PackagesError::Offline { what });
+    }
+    let failed = |source| PackagesError::Cache {
+        path: folder.display().to_string(),
+        source,
+    };
+    let lock = home.join(format!("{what}-{key:016x}.lock"));
+    let waiting = || say(&format!("waiting for another process that fetches {what}"));
+    let _lock = Lock::take(&lock, waiting).map_err(failed)?;
+    if whole() {
+        return Ok(folder);
+    }
+    // What an interrupted process left behind.
+    let _ = fs::remove_dir_all(&folder);
+    let work = folder.join("work");
+    fs::create_dir_all(&work).map_err(failed)?;
+    let steps = Steps::new(folder.join("log"), say);
+    let made = Apt::new(work.join("apt"), ROOM, "the packages")
+        .map_err(|e| Stop::new("making folders", e))
+        .and_then(|mut apt| make(&mut apt, &folder, &steps));
+    let _ = fs::remove_dir_all(&work);
+    let stopped = |stop| PackagesError::Step {
+        what,
+        stop,
+        log: steps.log().display().to_string(),
+        tail: tail(steps.log()),
+        way_out: wanted.way_out,
+    };
+    let from = made.map_err(stopped)?;
+    cache::write_whole(&folder.join(WHOLE), from.as_bytes()).map_err(failed)?;
+    match whole() {
+        true => Ok(folder),
+        false => {
+            let step = "trying what was fetched";
+            Err(stopped(Stop::new(step, "it does not work")))
+        }
+    }
+}
