@@ -37,13 +37,13 @@ pub enum PackagesError {
     },
     /// A step failed.
     #[error(
-        "the {what} for tests of KVM could not be fetched: {stop}; the log is {log}\n{tail}ways out: mend that and run again; {way_out}; run on a host whose own /dev/kvm runs Linux"
+        "the {what} for tests of KVM could not be fetched: {why}; the log is {log}\n{tail}ways out: mend that and run again; {way_out}; run on a host whose own /dev/kvm runs Linux"
     )]
     Step {
         /// What was to be fetched.
         what: &'static str,
         /// The step, and why it failed.
-        stop: Stop,
+        why: String,
         /// The log file.
         log: String,
         /// The log's last lines.
@@ -102,9 +102,9 @@ pub fn made(
         .map_err(|e| Stop::new("making folders", e))
         .and_then(|mut apt| make(&mut apt, &folder, &steps));
     let _ = fs::remove_dir_all(&work);
-    let stopped = |stop| PackagesError::Step {
+    let stopped = |stop: Stop| PackagesError::Step {
         what,
-        stop,
+        why: stop.to_string(),
         log: steps.log().display().to_string(),
         tail: tail(steps.log()),
         way_out: wanted.way_out,
