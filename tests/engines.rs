@@ -4,7 +4,11 @@
 //! Linux does not boot on every `/dev/kvm`, so `tests/kvm.rs` runs these where it does.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use chaoscontrol::cluster::{ClusterConfig, boot};
+use chaoscontrol::explore::simulation::{Scenario, Simulation};
+use chaoscontrol::fault::FaultSchedule;
 use chaoscontrol::machine::{Access, CpuConfig, DeterministicVm, Engine, Stop, Until, VmConfig};
 
 fn config(engine: Engine) -> VmConfig {
@@ -19,6 +23,7 @@ fn config(engine: Engine) -> VmConfig {
 }
 
 /// Panics at the first access that differs, with those before it.
+#[track_caller]
 fn compare(soft: &[Access], kvm: &[Access], before: u64) {
     let differs = soft.iter().zip(kvm).position(|(a, b)| a != b);
     let Some(at) = differs else {
@@ -65,4 +70,67 @@ fn both_engines_boot_linux_access_by_access() {
         }
     }
     println!("{accesses} accesses, {} virtual ns", vms[0].time());
+}
+
+const MS: u64 = 1_000_000;
+const VMS: usize = 3;
+
+fn cluster(engine: Engine) -> Simulation {
+    let cluster = ClusterConfig {
+        vms: VMS,
+        seed: 2,
+        test: "ring".into(),
+        duration_ns: 2_000 * MS,
+        quiet_ns: 1_000 * MS,
+        ..ClusterConfig::default()
+    };
+    let scenario = Scenario {
+        boot: boot(config(engine)).unwrap_or_else(|e| panic!("{engine:?}: {e}")),
+        cluster,
+        force_setup_ns: 0,
+        stall_ns: 0,
+        must_finish: false,
+        code_map: None,
+    };
+    let mut simulation = Simulation::new(Arc::new(scenario)).unwrap();
+    simulation.record();
+    for vm in 0..VMS {
+        simulation.cluster().vm_mut(vm).trace();
+    }
+    simulation
+}
+
+#[test]
+#[ignore = "needs a KVM that runs Linux: tests/kvm.rs runs it"]
+fn both_engines_run_a_cluster_under_faults_access_by_access() {
+    const FAULTS: &str = "+200 ms loss vm 0 of 20 %\n+500 ms partition {0} | {1, 2}\n+900 ms heal\n\
+        +1 s restart vm 1\n+1.2 s skew vm 2 by 30 %\n+1.3 s pause vm 0 for 200 ms\n+1.4 s reorder vm 1 within 3 ms";
+    let schedule: FaultSchedule = FAULTS.parse().unwrap();
+    let mut both = [Engine::Soft, Engine::Kvm].map(cluster);
+    let mut accesses = [0; VMS];
+    let mut begun = false;
+    while !both[0].is_over() {
+        let until = both[0].now() + MS;
+        for simulation in &mut both {
+            simulation.run_until(until);
+            if !begun && simulation.start_ns().is_some() {
+                simulation.begin(1, schedule.clone());
+            }
+        }
+        begun |= both[0].start_ns().is_some();
+        for (vm, accesses) in accesses.iter_mut().enumerate() {
+            let [soft, kvm] = both.each_mut().map(|s| s.cluster().vm_mut(vm).take_trace());
+            compare(&soft, &kvm, *accesses);
+            *accesses += soft.len() as u64;
+        }
+        let [soft, kvm] = &both;
+        assert_eq!(soft.now(), kvm.now());
+    }
+    let [soft, kvm] = &both;
+    assert!(begun && kvm.is_over());
+    assert_eq!(soft.timeline(), kvm.timeline());
+    assert_eq!(soft.network(), kvm.network());
+    assert_eq!(soft.failure(), kvm.failure());
+    assert_eq!(soft.oracle(), kvm.oracle());
+    println!("{accesses:?} accesses, {} entries", soft.timeline().len());
 }

@@ -167,6 +167,10 @@ impl Vcpu for Cpu {
         each!(self, cpu => cpu.halted())
     }
 
+    fn rip(&mut self) -> u64 {
+        each!(self, cpu => cpu.rip())
+    }
+
     fn gpr(&mut self, index: usize) -> u64 {
         each!(self, cpu => cpu.gpr(index))
     }

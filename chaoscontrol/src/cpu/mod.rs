@@ -199,6 +199,8 @@ pub trait Vcpu {
     fn inject(&mut self, vector: u8);
     /// Whether the CPU waits in HLT.
     fn halted(&self) -> bool;
+    /// The instruction pointer. Call only when [`Vcpu::finish`] has given nothing.
+    fn rip(&mut self) -> u64;
     /// A general-purpose register by its encoding (0 = RAX, 1 = RCX, 2 = RDX, 3 = RBX,
     /// 4 = RSP, 5 = RBP, 6 = RSI, 7 = RDI, 8.. = R8..).
     fn gpr(&mut self, index: usize) -> u64;

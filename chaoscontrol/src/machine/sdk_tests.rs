@@ -58,6 +58,10 @@ impl Vcpu for Caller {
     fn halted(&self) -> bool {
         false
     }
+    fn rip(&mut self) -> u64 {
+        0
+    }
+
     fn gpr(&mut self, index: usize) -> u64 {
         self.gpr[index]
     }

@@ -50,10 +50,9 @@ impl DeterministicVm {
         if let Some(exit) = self.cpu.finish() {
             return Some(exit);
         }
-        let state = self.cpu.state();
         let last = self.trace.as_mut().and_then(|trace| trace.last_mut())?;
-        last.rip = state.rip;
-        last.gpr.copy_from_slice(&state.gpr[..16]);
+        last.rip = self.cpu.rip();
+        last.gpr = std::array::from_fn(|index| self.cpu.gpr(index));
         None
     }
 }

@@ -1,8 +1,8 @@
 //! Our form of CPU state to KVM's and back.
 
 use kvm_bindings::{
-    KVM_VCPUEVENT_VALID_SHADOW, KVM_X86_SHADOW_INT_STI, Msrs, kvm_debugregs, kvm_dtable, kvm_fpu,
-    kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs, kvm_vcpu_events,
+    KVM_VCPUEVENT_VALID_SHADOW, KVM_X86_SHADOW_INT_STI, Msrs, kvm_debugregs, kvm_dtable,
+    kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs, kvm_vcpu_events, kvm_xsave,
 };
 use kvm_ioctls::VcpuFd;
 
@@ -51,6 +51,24 @@ fn segment(s: &Segment) -> kvm_segment {
     }
 }
 
+/// The task register. SVM takes either type of a 64-bit TSS, and QEMU's emulation of it finds
+/// I/O permission bitmaps only in one that is not marked busy; VMX insists on the mark.
+fn task(s: &Segment, svm: bool) -> kvm_segment {
+    const BUSY: u8 = 2;
+    let mut task = segment(s);
+    if svm {
+        task.type_ &= !BUSY;
+    }
+    task
+}
+
+/// Whether KVM uses SVM here.
+fn has_svm() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    const INTEL: u32 = u32::from_le_bytes(*b"Genu");
+    vendor.ebx != INTEL
+}
+
 fn from_segment(s: &kvm_segment) -> Segment {
     let bits = |value: u8, shift: u32| u16::from(value) << shift;
     let attributes = bits(s.type_, 0)
@@ -94,7 +112,7 @@ fn sregs(s: &CpuState) -> kvm_sregs {
         fs,
         gs,
         ss,
-        tr: segment(&s.tr),
+        tr: task(&s.tr, has_svm()),
         ldt: segment(&s.ldtr),
         gdt: table(&s.gdtr),
         idt: table(&s.idtr),
@@ -109,40 +127,70 @@ fn sregs(s: &CpuState) -> kvm_sregs {
     }
 }
 
-fn fpu(s: &CpuState) -> kvm_fpu {
-    let mut fpu = kvm_fpu {
-        fcw: s.fpu.control,
-        fsw: s.fpu.status | u16::from(s.fpu.top) << 11,
-        ftwx: s.fpu.valid,
-        last_opcode: s.fpu.opcode,
-        last_ip: s.fpu.ip,
-        last_dp: s.fpu.dp,
-        mxcsr: s.mxcsr,
-        xmm: s.xmm.map(u128::to_le_bytes),
-        ..Default::default()
-    };
-    for (i, register) in fpu.fpr.iter_mut().enumerate() {
+/// Offsets in the area that XSAVE and FXSAVE share (SDM volume 1, table 10-2).
+mod area {
+    pub const FCW: usize = 0;
+    pub const FSW: usize = 2;
+    pub const FTW: usize = 4;
+    pub const MXCSR: usize = 24;
+    pub const ST: usize = 32;
+    pub const XMM: usize = 160;
+    /// XSTATE_BV: the components that are not in their initial state.
+    pub const COMPONENTS: usize = 512;
+}
+
+/// x87 and SSE.
+const COMPONENTS: u8 = 3;
+const TOP: u16 = 7 << 11;
+
+fn xsave(s: &CpuState) -> kvm_xsave {
+    let mut bytes = [0; 4096];
+    let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+    put(area::FCW, &s.fpu.control.to_le_bytes());
+    let status = s.fpu.status | u16::from(s.fpu.top) << 11;
+    put(area::FSW, &status.to_le_bytes());
+    put(area::FTW, &[s.fpu.valid]);
+    put(area::MXCSR, &s.mxcsr.to_le_bytes());
+    for i in 0..8 {
         let physical = (usize::from(s.fpu.top) + i) & 7;
-        *register = s.fpu.regs[physical].to_le_bytes();
+        put(area::ST + i * 16, &s.fpu.regs[physical].to_le_bytes());
     }
-    fpu
+    for (i, register) in s.xmm.iter().enumerate() {
+        put(area::XMM + i * 16, &register.to_le_bytes());
+    }
+    put(area::COMPONENTS, &[COMPONENTS]);
+    let mut area = kvm_xsave::default();
+    for (word, bytes) in area.region.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    area
 }
 
 /// FOP, FIP and FDP are left out: hosts differ in when they keep them.
-fn from_fpu(f: &kvm_fpu) -> Fpu {
-    const TOP: u16 = 7 << 11;
-    let mut fpu = Fpu {
-        control: f.fcw,
-        status: f.fsw & !TOP,
-        top: ((f.fsw & TOP) >> 11) as u8,
-        valid: f.ftwx,
+fn from_xsave(area: &kvm_xsave, s: &mut CpuState) {
+    let bytes = area.region.map(u32::to_le_bytes);
+    let bytes = bytes.as_flattened();
+    let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let wide = |at: usize| {
+        let field = bytes[at..at + 16].try_into();
+        u128::from_le_bytes(field.expect("the slice has 16 bytes"))
+    };
+    let status = word(area::FSW);
+    s.fpu = Fpu {
+        control: word(area::FCW),
+        status: status & !TOP,
+        top: ((status & TOP) >> 11) as u8,
+        valid: bytes[area::FTW],
         ..Fpu::default()
     };
-    for (i, register) in f.fpr.iter().enumerate() {
-        let physical = (usize::from(fpu.top) + i) & 7;
-        fpu.regs[physical] = u128::from_le_bytes(*register) & ((1 << 80) - 1);
+    for i in 0..8 {
+        let physical = (usize::from(s.fpu.top) + i) & 7;
+        s.fpu.regs[physical] = wide(area::ST + i * 16) & ((1 << 80) - 1);
     }
-    fpu
+    for (i, register) in s.xmm.iter_mut().enumerate() {
+        *register = wide(area::XMM + i * 16);
+    }
+    s.mxcsr = u32::from(word(area::MXCSR)) | u32::from(word(area::MXCSR + 2)) << 16;
 }
 
 fn msrs(s: &mut CpuState) -> Msrs {
@@ -174,7 +222,10 @@ pub fn load(vcpu: &VcpuFd, s: &CpuState) -> Result<(), KvmError> {
         *register = value;
     }
     call("set registers", vcpu.set_regs(&regs))?;
-    call("set floating-point registers", vcpu.set_fpu(&fpu(s)))?;
+    // SAFETY: KVM reads more than `kvm_xsave` only for CPU features that a process has to ask
+    // for, which this one does not.
+    let set = unsafe { vcpu.set_xsave(&xsave(s)) };
+    call("set floating-point registers", set)?;
     let wanted = msrs(&mut s.clone());
     let set = call("set model-specific registers", vcpu.set_msrs(&wanted))?;
     if set != MSRS.len() {
@@ -223,10 +274,8 @@ pub fn save(vcpu: &VcpuFd, kept: &CpuState) -> Result<CpuState, KvmError> {
     s.idtr = from_table(&k.idt);
     (s.cr0, s.cr2, s.cr3, s.cr4, s.cr8) = (k.cr0, k.cr2, k.cr3, k.cr4, k.cr8);
     s.efer = k.efer;
-    let fpu = call("read floating-point registers", vcpu.get_fpu())?;
-    s.fpu = from_fpu(&fpu);
-    s.xmm = fpu.xmm.map(u128::from_le_bytes);
-    s.mxcsr = fpu.mxcsr;
+    let area = call("read floating-point registers", vcpu.get_xsave())?;
+    from_xsave(&area, &mut s);
     let mut values = msrs(&mut s);
     let got = call("read model-specific registers", vcpu.get_msrs(&mut values))?;
     if got != MSRS.len() {
@@ -255,4 +304,40 @@ pub fn save(vcpu: &VcpuFd, kept: &CpuState) -> Result<CpuState, KvmError> {
         });
     }
     Ok(s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floating_point_state_comes_back_as_it_went() {
+        let mut s = CpuState::default();
+        s.fpu.top = 5;
+        s.fpu.status = 0x4100;
+        s.fpu.valid = 0xE1;
+        for i in 0..8 {
+            s.fpu.regs[i] = (0x3FFF << 64) | (i as u128 + 1);
+        }
+        for (i, register) in s.xmm.iter_mut().enumerate() {
+            *register = u128::MAX - i as u128;
+        }
+        s.mxcsr = 0x0001_7F80;
+        let mut back = CpuState::default();
+        from_xsave(&xsave(&s), &mut back);
+        assert_eq!(back, s);
+    }
+
+    #[test]
+    fn segments_come_back_as_they_went() {
+        for (selector, attributes) in [(0x10, 0xA09B), (0x2B, 0xC0F3), (0, 0), (0x40, 0x008B)] {
+            let s = Segment {
+                base: 0x7F00_1234_5000,
+                limit: 0xFFFF_FFFF,
+                attributes,
+                selector,
+            };
+            assert_eq!(from_segment(&segment(&s)), s);
+        }
+    }
 }

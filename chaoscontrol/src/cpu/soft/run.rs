@@ -512,6 +512,10 @@ impl Vcpu for SoftCpu {
         self.core.s.halted
     }
 
+    fn rip(&mut self) -> u64 {
+        self.core.s.rip
+    }
+
     fn gpr(&mut self, index: usize) -> u64 {
         self.core.s.gpr[index & 15]
     }
