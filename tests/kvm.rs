@@ -110,4 +110,10 @@ fn a_qemu_that_does_not_start_is_an_error_with_its_words() {
     ] {
         assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
     }
+    let log = text
+        .split_once("its log is ")
+        .and_then(|(_, rest)| rest.lines().next());
+    let log = Path::new(log.unwrap());
+    assert!(log.with_file_name("initramfs").is_file(), "{text}");
+    fs::remove_dir_all(log.parent().unwrap()).unwrap();
 }
