@@ -10,11 +10,15 @@
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use chaoscontrol::image::{KernelRequest, kernel};
 use chaoscontrol_tests::qemu::{self, Command, Ending};
 
 const USAGE: &str = "usage: in-qemu [NAME=VALUE]... [--file PATH]... [--kernel] [--folder PATH] [--seconds N] [--] EXECUTABLE [ARGUMENT]...";
+
+/// What the machine may take besides.
+const BOOT: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     qemu::enter();
@@ -30,7 +34,7 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, String> {
     let command = parse(env::args().skip(1))?;
     let init = env::current_exe().map_err(|e| e.to_string())?;
-    let limit = command.timeout * 2;
+    let limit = command.timeout * 2 + BOOT;
     let run = qemu::run_in_machine(&init, &[command], limit, &mut |line| println!("{line}"));
     let run = run.map_err(|e| e.to_string())?;
     let outcome = &run.outcomes[0];
