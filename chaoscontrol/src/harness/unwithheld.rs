@@ -34,16 +34,17 @@ pub fn overview(programs: &[Program]) -> Vec<String> {
             false => warning(finding),
         })
         .collect();
+    let mut extensions = Vec::new();
     for program in programs {
         let beyond = |f: &&Finding| f.kind.class == Class::Beyond && f.file == program.guest;
         let kinds: Vec<String> = findings.iter().filter(beyond).map(extension).collect();
         if !kinds.is_empty() {
-            lines.push(format!(
-                "{} has instructions beyond the guest's CPU, which execute where the host has them: {}",
-                program.guest,
-                kinds.join("; ")
-            ));
+            extensions.push(format!("  {} has {}", program.guest, kinds.join("; ")));
         }
+    }
+    if !extensions.is_empty() {
+        lines.push("instructions beyond the guest's CPU execute where the host has them:".into());
+        lines.append(&mut extensions);
     }
     lines.extend(errors.iter().map(ToString::to_string));
     lines
@@ -81,7 +82,10 @@ fn found(finding: &Finding) -> String {
 /// An extension with some of the functions that use it, as far as they have names.
 fn extension(finding: &Finding) -> String {
     let named = finding.places.iter().filter(|place| place.symbol.is_some());
-    let samples: Vec<String> = named.take(SAMPLES).map(place).collect();
+    // Copies of a generic function have one name.
+    let mut samples: Vec<String> = named.map(place).collect();
+    samples.dedup();
+    samples.truncate(SAMPLES);
     let times = count(finding.count, "time");
     match samples.is_empty() {
         true => format!("{} {times}", finding.kind.name),
