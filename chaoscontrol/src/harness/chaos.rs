@@ -291,7 +291,10 @@ fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Fa
         let end_ns = bug.failure.at.map_or(0, |at| at.time_ns);
         let stops = spread(end_ns.saturating_sub(bug.start_ns.unwrap_or(0)));
         let scenario = &teller.world.scenario;
-        let branch = rerun(scenario, &found.recipe, &stops).map_err(failed)?;
+        let branch = rerun(scenario, &found.recipe, &stops).map_err(|error| {
+            let what = bug.failure.describe(bug.start_ns);
+            failed(format!("{what}\n  it could not be run once more: {error}"))
+        })?;
         let same = branch.state_hash == shrunk.bug.state_hash;
         if !same && unreproducible(teller.world, &branch).is_none() {
             found.remarks.push(format!(

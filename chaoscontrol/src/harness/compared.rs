@@ -3,9 +3,9 @@
 
 use super::engine;
 use super::regression::Recorded;
-use super::rerun::{Rerun, rerun};
+use super::rerun::{Rerun, RerunError, rerun};
 use super::world::World;
-use crate::cluster::{ClusterError, TICK_NS};
+use crate::cluster::TICK_NS;
 use crate::replay::{Divergence, HashRecord};
 
 /// The most instants that are compared between two runs.
@@ -21,12 +21,12 @@ pub fn stops(recorded: &Recorded) -> Vec<u64> {
 /// to have been the same is run twice more, to tell why it was not.
 ///
 /// # Errors
-/// A host without memory.
+/// See [`RerunError`].
 pub fn compared(
     world: &World,
     recorded: &Recorded,
     branch: &Rerun,
-) -> Result<Vec<String>, ClusterError> {
+) -> Result<Vec<String>, RerunError> {
     let mut notes = vec![recorded.found.clone()];
     let id = branch.failure.as_ref().map(|failure| failure.id());
     if id.as_ref().is_some_and(|id| *id != recorded.bug) {
@@ -82,13 +82,13 @@ fn twice(
     recorded: &Recorded,
     branch: &Rerun,
     divergence: Option<&Divergence>,
-) -> Result<Option<Divergence>, ClusterError> {
+) -> Result<Option<Divergence>, RerunError> {
     let end = branch.trail.ticks.last().map_or(0, |tick| tick.time_ns);
     let (from, to) = divergence.map_or((0, end), |d| (d.same_ns.unwrap_or(0), d.time_ns));
     let mut stops = stops(recorded);
     stops.extend(window(from, to));
     stops.sort_unstable();
-    let run = || -> Result<HashRecord, ClusterError> {
+    let run = || -> Result<HashRecord, RerunError> {
         Ok(rerun(&world.scenario, &recorded.recipe, &stops)?.trail)
     };
     Ok(run()?.compare(&run()?))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::count::count;
 use crate::cluster::{ClusterError, TICK_NS};
+use crate::cpu::CpuError;
 use crate::explore::Recipe;
 use crate::explore::simulation::{Entry, Scenario, Simulation};
 use crate::oracle::Failure;
@@ -12,6 +13,17 @@ use crate::replay::{HashRecord, TickRecord};
 
 /// Instants that a regression file keeps of a branch.
 const KEPT: u64 = 16;
+
+/// Why a branch could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RerunError {
+    /// A host without memory.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The engine failed in the middle; no guest has to do with that.
+    #[error("the run broke off: {0}")]
+    Engine(#[from] CpuError),
+}
 
 /// Why a run is not reproducible in which somebody had to meddle with a guest.
 const SPUN: &str =
@@ -41,12 +53,12 @@ pub struct Rerun {
 /// setup, in order).
 ///
 /// # Errors
-/// A host without memory.
+/// See [`RerunError`].
 pub fn rerun(
     scenario: &Arc<Scenario>,
     recipe: &Recipe,
     stops: &[u64],
-) -> Result<Rerun, ClusterError> {
+) -> Result<Rerun, RerunError> {
     disturbed(scenario, recipe, stops, |_, _| ())
 }
 
@@ -56,7 +68,7 @@ fn disturbed(
     recipe: &Recipe,
     stops: &[u64],
     mut disturb: impl FnMut(&mut Simulation, u64),
-) -> Result<Rerun, ClusterError> {
+) -> Result<Rerun, RerunError> {
     let mut simulation = Simulation::new(Arc::clone(scenario))?;
     simulation.record();
     simulation.set_up();
@@ -75,6 +87,9 @@ fn disturbed(
         disturb(simulation, at_ns);
     });
     push(&mut simulation);
+    if let Some(error) = simulation.trouble() {
+        return Err(error.clone().into());
+    }
     Ok(Rerun {
         failure: simulation.failure().cloned(),
         timeline: simulation.timeline().to_vec(),
@@ -113,19 +128,14 @@ fn missing(simulation: &mut Simulation, vms: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cluster::ClusterConfig;
+    use crate::cpu::choice::HostKvm;
     use crate::machine::testing::beacon_guest;
-    use crate::machine::{DeterministicVm, VmConfig};
+    use crate::machine::{DeterministicVm, Engine, VmConfig, flat_kernel};
 
     const MS: u64 = 1_000_000;
 
-    #[test]
-    fn a_flipped_bit_is_named_with_its_time_and_its_vm() {
-        let vm = VmConfig {
-            memory_size: 4 << 20,
-            kernel: beacon_guest().into(),
-            ..VmConfig::default()
-        };
-        let scenario = Arc::new(Scenario {
+    fn scenario(vm: VmConfig) -> Arc<Scenario> {
+        Arc::new(Scenario {
             boot: DeterministicVm::new(vm).unwrap().snapshot(),
             cluster: ClusterConfig {
                 duration_ns: 100 * MS,
@@ -136,6 +146,38 @@ mod tests {
             stall_ns: 0,
             must_finish: false,
             code_map: None,
+        })
+    }
+
+    /// A guest that jumps to where there is no memory, from which KVM executes nothing.
+    #[test]
+    fn a_run_whose_engine_fails_is_an_error_and_no_result() {
+        if let HostKvm::Absent(why) = HostKvm::look() {
+            let required = std::env::var_os("CHAOS_KVM_REQUIRED").is_some();
+            assert!(!required, "KVM is required: {why}");
+            eprintln!("NOT RUN, since this host has no KVM for it: {why}");
+            return;
+        }
+        let scenario = scenario(VmConfig {
+            memory_size: 4 << 20,
+            kernel: flat_kernel(&[0xB8, 0, 0, 0x80, 0, 0xFF, 0xE0]).into(), // mov eax, 0x80_0000; jmp rax
+            engine: Engine::Kvm,
+            ..VmConfig::default()
+        });
+        let error = rerun(&scenario, &Recipe::default(), &[]).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.starts_with("the run broke off: KVM failed to run the guest: "),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_flipped_bit_is_named_with_its_time_and_its_vm() {
+        let scenario = scenario(VmConfig {
+            memory_size: 4 << 20,
+            kernel: beacon_guest().into(),
+            ..VmConfig::default()
         });
         let recipe = Recipe::default();
         let stops = spread(160 * MS);
