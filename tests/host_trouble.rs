@@ -6,12 +6,13 @@ mod case;
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use chaoscontrol::image::kernel::{self, KernelRequest};
+use chaoscontrol::image::kernel::{self, KernelRequest, Variant};
 
 use case::Case;
 
@@ -47,11 +48,12 @@ impl Workshop {
             kernel: kernel.unwrap_or_else(|error| panic!("{error}")).path,
         };
         // All that the build looks for in a kernel's source.
-        let patched = kernel::PATCHES.map(|(name, text, _)| (name, text));
-        for (name, text) in patched.into_iter().chain([("System.map", "")]) {
+        let patched = Variant::Lean.patches().map(|(name, text, _)| (name, text));
+        for (name, text) in patched.chain([("System.map", "")]) {
             let path = workshop.source.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            let mut file = File::options().create(true).append(true).open(path);
+            writeln!(file.as_mut().unwrap(), "{text}").unwrap();
         }
         fs::write(workshop.source.join("filler"), vec![1; bytes as usize]).unwrap();
         fs::create_dir_all(&workshop.tools).unwrap();

@@ -25,6 +25,8 @@ pub mod agent;
 pub mod catalog;
 mod macros;
 pub mod protocol;
+#[cfg(all(feature = "sancov", target_arch = "x86_64", target_os = "linux"))]
+mod sancov;
 mod sdk;
 mod text;
 pub mod transport;

@@ -37,7 +37,7 @@ use syn::parse_macro_input;
 /// | `require` | `["message", ..]` | properties that must be met |
 /// | `memory` | `"128M"` | memory of a VM |
 /// | `files` | `["tests/data", ..]` | files and folders to pack |
-/// | `kernel` | `"path/vmlinux"` | the guest kernel |
+/// | `kernel` | `"path/vmlinux"`, `"kcov"` | the guest kernel, or a variant of ours |
 /// | `engine` | `"soft"`, `"kvm"`, `"auto"` | what executes the guests' code: the software CPU (the default), the host's through KVM, or whichever a probe finds better |
 /// | `epoch` | `"2026-01-01"` or seconds | wall time at boot |
 /// | `instruction_ns` | 1..=1000 | virtual nanoseconds of an instruction |

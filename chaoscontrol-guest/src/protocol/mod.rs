@@ -42,6 +42,13 @@ pub const SIGNATURE: [u8; 12] = *b"ChaosControl";
 /// The longest message, in bytes, that the host accepts.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
+/// Guest-physical address of the table of saturating one-byte counters in which kernels and
+/// programs that are built for it count their edges. No memory map lists it as RAM.
+pub const EDGES: u64 = 0xE_0000;
+
+/// Size of the table at [`EDGES`], in bytes.
+pub const EDGES_BYTES: usize = 0x1_0000;
+
 /// Answer: the message was taken.
 pub const OK: u64 = 0;
 

@@ -37,6 +37,8 @@ pub fn boot(config: VmConfig) -> Result<VmSnapshot, BootFailure> {
     });
     let outputs = vm.take_outputs();
     if stop == Stop::Boot {
+        // What only booting takes says nothing of a branch.
+        vm.clear_guest_edges();
         return Ok(vm.snapshot());
     }
     let what = match vm.off() {

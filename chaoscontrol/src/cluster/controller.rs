@@ -120,8 +120,36 @@ impl SimulationController {
     }
 
     /// How often each edge was taken by any VM, if that is counted; not part of the state.
+    /// What running guests counted themselves is not among them.
     pub fn edges(&mut self) -> &mut EdgeCounters {
         &mut self.edges
+    }
+
+    /// The same with what running guests counted themselves, on engines that see no edges.
+    pub fn all_edges(&self) -> EdgeCounters {
+        let mut all = self.edges.clone();
+        for (slot, vm) in self.state.slots.iter().zip(&self.vms) {
+            if slot.powered() {
+                vm.add_guest_edges(&mut all);
+            }
+        }
+        all
+    }
+
+    /// Lets all counters of edges begin anew, the guests' own among them, which are part of
+    /// the state.
+    pub fn clear_edges(&mut self) {
+        self.edges.get_mut().fill(0);
+        for vm in &mut self.vms {
+            vm.clear_guest_edges();
+        }
+    }
+
+    /// Keeps what VM `vm` counted itself, before its memory is lost.
+    fn keep_edges(&mut self, vm: usize) {
+        if self.state.slots[vm].powered() {
+            self.vms[vm].add_guest_edges(&mut self.edges);
+        }
     }
 
     /// The network's counters.
@@ -316,6 +344,7 @@ impl SimulationController {
 
     /// Cuts VM `vm`'s power; all it held in memory, and what was on its way to it, is lost.
     pub fn kill(&mut self, vm: usize) {
+        self.keep_edges(vm);
         self.state.slots[vm].status = VmStatus::Killed;
     }
 
@@ -343,6 +372,7 @@ impl SimulationController {
     /// Cuts VM `vm`'s power if it has any, and boots it again: from the boot snapshot, with
     /// a new identity and today's wall time, its monotonic clock starting anew.
     pub fn restart(&mut self, vm: usize) {
+        self.keep_edges(vm);
         self.state.slots[vm].life = Life {
             incarnation: self.state.slots[vm].incarnation().saturating_add(1),
             branch: self.state.branch,

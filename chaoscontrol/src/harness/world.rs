@@ -16,7 +16,7 @@ use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{Engine, UnsupportedHost, supported};
 use crate::explore::simulation::Scenario;
 use crate::fault::{Aim, Generator, Whom};
-use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest};
+use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest, Variant};
 use crate::image::{Initramfs, InitramfsError};
 use crate::machine::{VmConfig, VmSnapshot, traps_rdtsc};
 
@@ -136,7 +136,10 @@ impl World {
         let folder = package.folder();
         let machine = Machine {
             engine: settings.engine.settle(say)?,
-            kernel: case.attributes.kernel.map(|path| folder.join(path)),
+            kernel: case
+                .attributes
+                .kernel
+                .map(|name| kernel_file(&folder, name)),
             files: files(&folder, case.attributes.files),
             memory: settings.memory,
             epoch: settings.epoch,
@@ -180,6 +183,14 @@ pub fn pack(case: &TestCase, package: &Package) -> Result<Initramfs, WorldError>
 fn packed(files: &[(PathBuf, String)]) -> Result<Initramfs, WorldError> {
     let executable = env::current_exe().map_err(WorldError::Executable)?;
     Ok(Initramfs::pack(&executable, files)?)
+}
+
+/// A kernel's file is named from the package's folder; the name of one of ours is no file.
+fn kernel_file(package: &Path, name: &str) -> PathBuf {
+    match Variant::by_name(name) {
+        Some(_) => name.into(),
+        None => package.join(name),
+    }
 }
 
 /// Files to pack, each with its path in the guest: a relative one is found by the same path
@@ -288,6 +299,14 @@ fn unreproducible(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_is_a_file_of_the_package_or_one_of_ours() {
+        let found = |name| kernel_file(Path::new("/pkg"), name);
+        assert_eq!(found("kcov"), Path::new("kcov"));
+        assert_eq!(found("./kcov"), Path::new("/pkg/./kcov"));
+        assert_eq!(found("/boot/vmlinux"), Path::new("/boot/vmlinux"));
+    }
 
     #[test]
     fn packed_files_keep_their_path_in_the_guest() {

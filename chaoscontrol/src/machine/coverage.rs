@@ -10,7 +10,7 @@ pub const COVERAGE: usize = REGION * REGIONS;
 
 /// The saturating counters of edges. Machines that run in turn share one: what they
 /// execute is mostly the same, and so the counters stay in the host's caches.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct EdgeCounters(Box<[u8]>);
 
 impl EdgeCounters {

@@ -9,11 +9,20 @@ use super::bzimage;
 /// In a kernel that answers the RDTSC of programs from its own clock.
 pub(crate) const TRAPS_RDTSC: &str = "chaoscontrol: RDTSC of programs is trapped";
 
+/// In a kernel that counts its edges in the table at 0xE0000.
+pub(crate) const COUNTS_EDGES: &str = "chaoscontrol: edges are counted at e0000";
+
 /// Whether `kernel`, an ELF vmlinux or a bzImage, keeps the host's time stamp counter from
 /// programs: user mode always has CR4.TSD set, and RDTSC counts the kernel's clock at 3 ticks
 /// per ns. The kernel that this project builds does; one that cannot be read does not.
 pub fn traps_rdtsc(kernel: &[u8]) -> bool {
     holds(kernel, TRAPS_RDTSC).unwrap_or(false)
+}
+
+/// Whether `kernel`, an ELF vmlinux or a bzImage, counts its own edges where the host reads
+/// them.
+pub fn counts_edges(kernel: &[u8]) -> bool {
+    holds(kernel, COUNTS_EDGES).unwrap_or(false)
 }
 
 fn holds(kernel: &[u8], mark: &str) -> Result<bool, BootError> {

@@ -36,6 +36,7 @@ mod bzimage;
 mod clock;
 mod config;
 mod coverage;
+mod edges;
 mod flat;
 #[cfg(all(test, supported_host))]
 mod kvm_tests;
@@ -61,8 +62,8 @@ pub use config::{BASE_CMDLINE, VmConfig};
 pub use coverage::{COVERAGE, EdgeCounters};
 pub use flat::{FLAT_ENTRY, flat_kernel};
 #[cfg(test)]
-pub(crate) use marks::TRAPS_RDTSC;
-pub use marks::traps_rdtsc;
+pub(crate) use marks::{COUNTS_EDGES, TRAPS_RDTSC};
+pub use marks::{counts_edges, traps_rdtsc};
 pub use output::{Output, OutputKind};
 pub use snapshot::VmSnapshot;
 pub use trace::Access;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use chaoscontrol::cpu::choice::HostKvm;
-use chaoscontrol::image::{KernelRequest, cache, kernel};
+use chaoscontrol::image::kernel::{self, Variant};
+use chaoscontrol::image::{KernelRequest, cache};
 use chaoscontrol::machine::{DeterministicVm, OutputKind, VmConfig};
 
 use crate::target::Target;
@@ -27,9 +28,20 @@ fn option<'a>(arguments: &'a [String], name: &str) -> Result<Option<&'a str>, St
 
 /// `cargo chaos kernel`.
 pub fn kernel(arguments: &[String]) -> Result<ExitCode, String> {
+    let variant = option(arguments, "--variant")?.map(|name| {
+        let unknown = || {
+            let names = Variant::ALL.map(Variant::name).join(", ");
+            format!("--variant is `{name}`, none of {names}")
+        };
+        Variant::by_name(name).ok_or_else(unknown)
+    });
+    let variant = variant.transpose()?;
     let image = match option(arguments, "--import")? {
-        Some(file) => kernel::import(file.as_ref()),
-        None => kernel::locate(&KernelRequest::default(), &say),
+        Some(file) => kernel::import(variant.unwrap_or_default(), file.as_ref()),
+        None => match variant {
+            Some(variant) => kernel::provide(variant, &say),
+            None => kernel::locate(&KernelRequest::default(), &say),
+        },
     }
     .map_err(|e| e.to_string())?;
     if let Some(file) = option(arguments, "--export")? {
@@ -69,14 +81,23 @@ pub fn doctor(arguments: &[String]) -> Result<ExitCode, String> {
         &format!("cache folder {}", folder.display()),
         ": it cannot be made; set CHAOS_CACHE",
     );
-    match kernel::cached() {
-        Ok(Some(image)) => row(true, &format!("guest kernel {}", image.path.display()), ""),
-        Ok(None) => row(
-            true,
-            "no guest kernel is cached yet: the first test builds it (about 4 minutes)",
-            "",
-        ),
-        Err(error) => row(false, &format!("guest kernel: {error}"), ""),
+    for variant in Variant::ALL {
+        let name = variant.name();
+        match kernel::cached(variant) {
+            Ok(Some(image)) => {
+                let path = image.path.display();
+                row(true, &format!("guest kernel {name}: {path}"), "");
+            }
+            Ok(None) => {
+                let what = "is not cached yet: the first test that wants it builds it";
+                row(
+                    true,
+                    &format!("guest kernel {name} {what} (about 4 minutes)"),
+                    "",
+                );
+            }
+            Err(error) => row(false, &format!("guest kernel {name}: {error}"), ""),
+        }
     }
     for tool in ["gcc", "apt-get", "dpkg-deb", "tar"] {
         let path = std::env::var_os("PATH").unwrap_or_default();

@@ -33,7 +33,7 @@ static VERBS: [Verb; 5] = [
     },
     Verb {
         name: "kernel",
-        usage: "[--export FILE | --import FILE]",
+        usage: "[--variant lean|kcov] [--export FILE | --import FILE]",
         help: "Prints the path of the guest kernel, building it if need be, or copies it out of or into the cache.",
         answer: Answer::Here(local::kernel),
     },

@@ -25,7 +25,7 @@ use crate::cluster::{
 use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{CpuError, Engine};
 use crate::fault::{Fault, FaultEngine, FaultKind, FaultSchedule, Phase, ScheduledFault, Timing};
-use crate::machine::{DeterministicVm, Off, VmSnapshot};
+use crate::machine::{DeterministicVm, EdgeCounters, Off, VmSnapshot};
 use crate::oracle::{Failure, FailureKind, Moment, PropertyOracle};
 
 /// What all branches of a test share.
@@ -232,8 +232,8 @@ impl Simulation {
     }
 
     /// How often each edge was taken since the branch began; empty if they are not counted.
-    pub fn edges(&mut self) -> &[u8] {
-        self.cluster.edges().get()
+    pub fn edges(&self) -> EdgeCounters {
+        self.cluster.all_edges()
     }
 
     /// Runs until setup is complete, or until it has failed.
@@ -247,7 +247,7 @@ impl Simulation {
     /// and machines are those of `seed`. To be called right after setup.
     pub fn begin(&mut self, seed: u64, schedule: FaultSchedule) {
         self.tally = Tally::default();
-        self.cluster.edges().get_mut().fill(0);
+        self.cluster.clear_edges();
         self.reseed(seed);
         // The tick in which the setup was completed is over; what is due in it fires now.
         let start_ns = self.start_ns().unwrap_or(self.now());
@@ -297,7 +297,7 @@ impl Simulation {
             tally: self.tally.clone(),
             counted: self.counted.clone(),
             sent: self.sent,
-            edges: self.edges().to_vec(),
+            edges: self.cluster.edges().get().to_vec(),
         }
     }
 

@@ -112,7 +112,7 @@ impl Runner for SimulationRunner {
             },
         )?;
         let tally = simulation.tally().clone();
-        let mut coverage = sparse(simulation.edges());
+        let mut coverage = sparse(simulation.edges().get());
         if simulation.engine() == Engine::Kvm {
             coverage.extend(signs(&tally, simulation.oracle()));
         }

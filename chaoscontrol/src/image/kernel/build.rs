@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use super::{KernelError, Say, fetch, recipe};
+use super::{KernelError, Say, Variant, fetch, recipe};
 use crate::image::apt::{self, Apt};
 use crate::image::cache;
 use crate::image::steps::{Steps, Stop, tail};
@@ -24,8 +24,8 @@ const COMPILES: &str = "  CC ";
 /// compiler removes what it could not finish.
 const LITTLE_ROOM: u64 = 64 << 20;
 
-/// Builds the default kernel into `home`. The caller holds the lock.
-pub fn build(home: &Path, say: Say<'_>) -> Result<(), KernelError> {
+/// Builds a kernel into `home`. The caller holds the lock.
+pub fn build(variant: Variant, home: &Path, say: Say<'_>) -> Result<(), KernelError> {
     let cache_error = |source| KernelError::Cache {
         path: home.display().to_string(),
         source,
@@ -35,9 +35,12 @@ pub fn build(home: &Path, say: Say<'_>) -> Result<(), KernelError> {
     // What an interrupted build left behind.
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).map_err(cache_error)?;
-    say("building the guest kernel, once for this machine; this takes about 4 minutes");
+    say(&format!(
+        "building the guest kernel ({}), once for this machine; this takes about 4 minutes",
+        variant.name()
+    ));
     let steps = Steps::new(home.join("build.log"), say);
-    let result = make(home, &work, &steps);
+    let result = make(variant, home, &work, &steps);
     let room = cache::room(home).unwrap_or(u64::MAX);
     let _ = fs::remove_dir_all(&work);
     result.map_err(|Stop { step, why, full }| {
@@ -60,12 +63,12 @@ pub fn build(home: &Path, say: Say<'_>) -> Result<(), KernelError> {
     })
 }
 
-fn make(home: &Path, work: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
+fn make(variant: Variant, home: &Path, work: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
     let apt = fetch::packages(work.join("apt"));
     let mut apt = apt.map_err(|e| Stop::new("making folders", e))?;
     let variables = fetch::tools(&mut apt, &work.join("tools"), steps)?;
     let tree = source(work, &mut apt, &variables, steps)?;
-    patch(&tree)?;
+    patch(variant, &tree)?;
     let make = |target: &[&str]| {
         let mut make = Command::new("make");
         for noise in [
@@ -90,14 +93,14 @@ fn make(home: &Path, work: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
     File::options()
         .append(true)
         .open(&config)
-        .and_then(|mut file| file.write_all(recipe::CONFIG.as_bytes()))
+        .and_then(|mut file| file.write_all(variant.config().as_bytes()))
         .map_err(|e| Stop::new("writing the configuration", e))?;
     steps.run("settling the configuration", &mut make(&["olddefconfig"]))?;
     let settled =
         fs::read_to_string(&config).map_err(|e| Stop::new("reading the configuration", e))?;
-    if let Some(lost) = recipe::REQUIRED
-        .iter()
-        .find(|wanted| !settled.lines().any(|line| line == **wanted))
+    if let Some(lost) = variant
+        .required()
+        .find(|wanted| !settled.lines().any(|line| line == *wanted))
     {
         return Err(Stop::new(
             "settling the configuration",
@@ -180,9 +183,9 @@ fn source(
     Ok(tree)
 }
 
-fn patch(tree: &Path) -> Result<(), Stop> {
+fn patch(variant: Variant, tree: &Path) -> Result<(), Stop> {
     const STEP: &str = "patching the source";
-    for (file, from, to) in recipe::PATCHES {
+    for (file, from, to) in variant.patches() {
         let path = tree.join(file);
         let text =
             fs::read_to_string(&path).map_err(|e| Stop::new(STEP, format!("{file}: {e}")))?;
@@ -195,7 +198,7 @@ fn patch(tree: &Path) -> Result<(), Stop> {
         fs::write(&path, text.replacen(from, to, 1))
             .map_err(|e| Stop::new(STEP, format!("{file}: {e}")))?;
     }
-    for (file, content) in recipe::FILES {
+    for (file, content) in variant.files() {
         fs::write(tree.join(file), content).map_err(|e| Stop::new(STEP, format!("{file}: {e}")))?;
     }
     Ok(())

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::cache::{self, Lock};
 
 pub use super::steps::Say;
-pub use recipe::PATCHES;
+pub use recipe::{Patch, Variant};
 
 /// Why there is no guest kernel.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,8 @@ pub enum KernelError {
 /// Which kernel is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct KernelRequest {
-    /// A vmlinux or bzImage, and who named it (`CHAOS_KERNEL` goes before it).
+    /// A vmlinux, a bzImage, or the name of a [`Variant`], and who named it (`CHAOS_KERNEL`
+    /// goes before it).
     pub named: Option<(PathBuf, String)>,
 }
 
@@ -106,22 +107,32 @@ pub struct KernelImage {
     pub hash: u128,
 }
 
-/// Finds the kernel that `request` asks for, building it if it is the default one and
-/// nobody has yet.
+/// Finds the kernel that `request` asks for, the default one if it names none, building it if
+/// it is one of ours and nobody has yet.
 ///
 /// # Errors
 /// See [`KernelError`].
 pub fn locate(request: &KernelRequest, say: Say<'_>) -> Result<KernelImage, KernelError> {
     let named = env::var_os("CHAOS_KERNEL").filter(|v| !v.is_empty());
     let named = named.map(|path| (PathBuf::from(path), "CHAOS_KERNEL".to_owned()));
-    if let Some((path, by)) = named.or_else(|| request.named.clone()) {
-        return load(&path, &by);
+    match named.or_else(|| request.named.clone()) {
+        None => provide(Variant::default(), say),
+        Some((path, by)) => match path.to_str().and_then(Variant::by_name) {
+            Some(variant) => provide(variant, say),
+            None => load(&path, &by),
+        },
     }
-    let cached = cached()?;
-    if let Some(image) = cached {
+}
+
+/// The kernel of this variant, built if nobody has yet.
+///
+/// # Errors
+/// See [`KernelError`].
+pub fn provide(variant: Variant, say: Say<'_>) -> Result<KernelImage, KernelError> {
+    if let Some(image) = cached(variant)? {
         return Ok(image);
     }
-    let home = home();
+    let home = home(variant);
     if cache::offline() {
         return Err(KernelError::Offline(home.display().to_string()));
     }
@@ -133,22 +144,22 @@ pub fn locate(request: &KernelRequest, say: Say<'_>) -> Result<KernelImage, Kern
         path: lock.display().to_string(),
         source,
     })?;
-    if let Some(image) = self::cached()? {
+    if let Some(image) = cached(variant)? {
         return Ok(image);
     }
-    build::build(&home, say)?;
-    self::cached()?.ok_or_else(|| KernelError::Cache {
+    build::build(variant, &home, say)?;
+    cached(variant)?.ok_or_else(|| KernelError::Cache {
         path: home.display().to_string(),
         source: io::Error::new(io::ErrorKind::NotFound, "the kernel just built is gone"),
     })
 }
 
-/// The default kernel if it has been built; never builds.
+/// The kernel of this variant if it has been built; never builds.
 ///
 /// # Errors
 /// The cached file is there but cannot be read or used.
-pub fn cached() -> Result<Option<KernelImage>, KernelError> {
-    let path = home().join("vmlinux");
+pub fn cached(variant: Variant) -> Result<Option<KernelImage>, KernelError> {
+    let path = home(variant).join("vmlinux");
     if path.exists() {
         load(&path, "the cache").map(Some)
     } else {
@@ -157,19 +168,18 @@ pub fn cached() -> Result<Option<KernelImage>, KernelError> {
 }
 
 /// The folder of the kernel that the current recipe makes.
-pub fn home() -> PathBuf {
-    cache::folder()
-        .join("kernel")
-        .join(format!("lean-{:016x}", recipe::key()))
+pub fn home(variant: Variant) -> PathBuf {
+    let name = format!("{}-{:016x}", variant.name(), variant.key());
+    cache::folder().join("kernel").join(name)
 }
 
-/// Puts `bytes` into the cache as the kernel of the current recipe.
+/// Puts the file `path` into the cache as the kernel of the current recipe.
 ///
 /// # Errors
 /// It is no kernel, or the cache cannot be written.
-pub fn import(path: &Path) -> Result<KernelImage, KernelError> {
+pub fn import(variant: Variant, path: &Path) -> Result<KernelImage, KernelError> {
     let image = load(path, "the import")?;
-    let home = home();
+    let home = home(variant);
     let failed = |source| KernelError::Cache {
         path: home.display().to_string(),
         source,
