@@ -59,17 +59,17 @@ pub struct TinyGuest<'a> {
     // The CPU and the VM go before the memory that they use.
     vcpu: VcpuFd,
     _vm: VmFd,
-    _memory: Memory,
+    memory: Memory,
     stop: &'a AtomicBool,
 }
 
 impl<'a> TinyGuest<'a> {
-    /// A guest that is to execute `code`, with `count` in RCX and [`DATA`] in RBX. Once
+    /// A guest that is to execute `code`, with [`DATA`] in RBX. Once
     /// `stop` is set, a signal to its thread ends it.
     ///
     /// # Errors
     /// KVM refuses something.
-    pub fn new(kvm: &Kvm, code: &[u8], count: u64, stop: &'a AtomicBool) -> Result<Self, KvmError> {
+    pub fn new(kvm: &Kvm, code: &[u8], stop: &'a AtomicBool) -> Result<Self, KvmError> {
         let mut memory = Memory::new()?;
         let [pml4, pdpt, directory] = TABLES;
         memory.words(pml4, &[pdpt | 3]);
@@ -99,14 +99,14 @@ impl<'a> TinyGuest<'a> {
         let guest = TinyGuest {
             vcpu,
             _vm: vm,
-            _memory: memory,
+            memory,
             stop,
         };
-        guest.set_state(kvm, count)?;
+        guest.set_state(kvm)?;
         Ok(guest)
     }
 
-    fn set_state(&self, kvm: &Kvm, count: u64) -> Result<(), KvmError> {
+    fn set_state(&self, kvm: &Kvm) -> Result<(), KvmError> {
         let cpuid: CpuId = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(KvmError::call("tell what CPUID it supports"))?;
@@ -155,7 +155,6 @@ impl<'a> TinyGuest<'a> {
             .map_err(KvmError::call("set the system registers"))?;
         let regs = kvm_regs {
             rbx: DATA,
-            rcx: count,
             rsp: STACK,
             rip: CODE,
             rflags: 2,
@@ -210,10 +209,15 @@ impl<'a> TinyGuest<'a> {
         }
     }
 
+    /// Writes the word of memory at [`DATA`].
+    pub fn set_word(&mut self, word: u64) {
+        self.memory.words(DATA, &[word]);
+    }
+
     /// The word of memory at [`DATA`].
     #[cfg(test)]
     fn word(&self) -> u64 {
-        self._memory.word(DATA)
+        self.memory.word(DATA)
     }
 }
 
@@ -286,8 +290,8 @@ mod tests {
     static NEVER: AtomicBool = AtomicBool::new(false);
 
     /// The stops of a guest until it writes to port `0x10`, interrupting it when it halts.
-    fn stops(kvm: &Kvm, code: &[u8], count: u64) -> (Vec<Stop>, u64) {
-        let mut guest = TinyGuest::new(kvm, code, count, &NEVER).unwrap();
+    fn stops(kvm: &Kvm, code: &[u8]) -> (Vec<Stop>, u64) {
+        let mut guest = TinyGuest::new(kvm, code, &NEVER).unwrap();
         let mut stops = Vec::new();
         loop {
             let stop = guest.run();
@@ -321,9 +325,11 @@ mod tests {
     #[test]
     fn it_computes_in_ring_0() {
         with_kvm(|kvm| {
-            // add [rbx], rcx; dec rcx; jnz to the add; out 0x10, al
-            let code = [0x48, 0x01, 0x0B, 0x48, 0xFF, 0xC9, 0x75, 0xF8, 0xE6, 0x10];
-            assert_eq!(stops(kvm, &code, 100), (vec![Stop::Out(0x10)], 5050));
+            // mov ecx, 100; add [rbx], rcx; dec rcx; jnz to the add; out 0x10, al
+            let code = [
+                0xB9, 100, 0, 0, 0, 0x48, 0x01, 0x0B, 0x48, 0xFF, 0xC9, 0x75, 0xF8, 0xE6, 0x10,
+            ];
+            assert_eq!(stops(kvm, &code), (vec![Stop::Out(0x10)], 5050));
         });
     }
 
@@ -335,7 +341,7 @@ mod tests {
             code.extend(DEVICE.to_le_bytes());
             code.extend([0xE6, 0x10]);
             let wanted = vec![Stop::Out(0x77), Stop::Store(DEVICE.into()), Stop::Out(0x10)];
-            assert_eq!(stops(kvm, &code, 0).0, wanted);
+            assert_eq!(stops(kvm, &code).0, wanted);
         });
     }
 
@@ -345,7 +351,7 @@ mod tests {
             // sti; hlt; out 0x10, al
             let code = [0xFB, 0xF4, 0xE6, 0x10];
             let wanted = vec![Stop::Halt, Stop::Out(HANDLED), Stop::Out(0x10)];
-            assert_eq!(stops(kvm, &code, 0).0, wanted);
+            assert_eq!(stops(kvm, &code).0, wanted);
         });
     }
 }
