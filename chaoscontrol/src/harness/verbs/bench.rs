@@ -11,7 +11,7 @@ use super::{Arguments, mix};
 use crate::cluster::{ClusterConfig, SimulationController, boot};
 use crate::explore::simulation::{Scenario, Simulation, SimulationFactory};
 use crate::explore::{Explorer, Options, Silent, Workers};
-use crate::machine::{DeterministicVm, Until, VmConfig};
+use crate::machine::{DeterministicVm, Engine, OutputKind, Until, VmConfig, flat_kernel};
 use crate::oracle::Verdicts;
 
 use super::super::world::World;
@@ -20,6 +20,8 @@ use super::super::world::World;
 const BOOTS: usize = 5;
 /// Guest instructions of the mix that are measured.
 const MIX_INSTRUCTIONS: u64 = 200_000_000;
+/// How long exits are counted.
+const EXITS_FOR: Duration = Duration::from_millis(500);
 /// Pages written before each restore, in each VM.
 const PAGES: u64 = 100;
 /// How long branches are counted.
@@ -41,6 +43,7 @@ pub fn bench(mut arguments: Arguments) -> Result<ExitCode, String> {
         2,
     ));
     mixed(&world, &mut rows)?;
+    exits(&world, &mut rows)?;
     restores(&world, &mut rows)?;
     branches(&world, faults, &mut rows)?;
     rows.push(("peak_memory_mib", peak_memory_mib(), 0));
@@ -87,48 +90,111 @@ fn scenario(world: &World, vms: usize, test: &str) -> Arc<Scenario> {
     })
 }
 
+/// A single machine booted with `config` whose body is the mix, when it has begun.
+fn begun(world: &World, config: VmConfig) -> Result<Simulation, String> {
+    let boot = boot(config).map_err(|e| e.to_string())?;
+    let mut simulation = Simulation::new(Arc::new(Scenario {
+        boot,
+        ..(*scenario(world, 1, mix::NAME)).clone()
+    }))
+    .map_err(|e| e.to_string())?;
+    // The mix completes its setup first thing.
+    simulation.set_up();
+    Ok(simulation)
+}
+
+/// The machine of `begun`, on an engine that counts instructions. Where only exits count,
+/// that is the software CPU in its stead: it executes the same.
+fn counted(world: &World) -> Result<Simulation, String> {
+    let mut config = vm_config(world);
+    config.cpu.by_exits = config.engine != Engine::Soft;
+    config.engine = Engine::Soft;
+    begun(world, config)
+}
+
 /// From the kernel's entry to the body of one VM.
 fn boots(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
-    let scenario = scenario(world, 1, mix::NAME);
     let mut best = f64::INFINITY;
-    let mut instructions = 0;
     for _ in 0..BOOTS {
-        let config = vm_config(world);
         let start = Instant::now();
-        let boot = boot(config).map_err(|e| e.to_string())?;
-        let mut simulation = Simulation::new(Arc::new(Scenario {
-            boot,
-            ..(*scenario).clone()
-        }))
-        .map_err(|e| e.to_string())?;
-        // The mix completes its setup first thing.
-        simulation.set_up();
+        begun(world, vm_config(world))?;
         best = best.min(start.elapsed().as_secs_f64());
-        instructions = simulation.cluster().vm(0).retired();
     }
+    let instructions = counted(world)?.cluster().vm(0).retired();
     rows.push(("boot_instructions", instructions as f64, 0));
     rows.push(("boot_seconds", best, 3));
     rows.push(("mips_boot", instructions as f64 / best / 1e6, 1));
     Ok(())
 }
 
+/// Lets the mix go on to its next event.
+fn mix_once(vm: &mut DeterministicVm) -> Result<(), String> {
+    let until = Until {
+        exits: Some(1),
+        ..Until::default()
+    };
+    while vm.off().is_none() {
+        vm.run(&until);
+        let sent = vm.take_outputs();
+        if sent
+            .iter()
+            .any(|output| matches!(output.kind, OutputKind::Message(_)))
+        {
+            return Ok(());
+        }
+    }
+    Err(format!("the mix ended: {:?}", vm.off()))
+}
+
 /// User code of loads, stores, arithmetic, calls and branches.
 fn mixed(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
-    let mut simulation =
-        Simulation::new(scenario(world, 1, mix::NAME)).map_err(|e| e.to_string())?;
-    simulation.set_up();
-    let vm = simulation.cluster().vm_mut(0);
-    let start = Instant::now();
+    let mut counted = counted(world)?;
+    let vm = counted.cluster().vm_mut(0);
+    mix_once(vm)?;
     let before = vm.retired();
-    vm.run(&Until {
-        instructions: Some(MIX_INSTRUCTIONS),
-        ..Until::default()
-    });
+    mix_once(vm)?;
     let instructions = vm.retired() - before;
+    let mut simulation = begun(world, vm_config(world))?;
+    let vm = simulation.cluster().vm_mut(0);
+    mix_once(vm)?;
+    let start = Instant::now();
+    let times = MIX_INSTRUCTIONS.div_ceil(instructions.max(1));
+    for _ in 0..times {
+        mix_once(vm)?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
     rows.push((
         "mips_mixed",
-        instructions as f64 / start.elapsed().as_secs_f64() / 1e6,
+        (instructions * times) as f64 / seconds / 1e6,
         1,
+    ));
+    Ok(())
+}
+
+/// Accesses to a port by a guest that does nothing else.
+fn exits(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
+    let config = VmConfig {
+        memory_size: 4 << 20,
+        kernel: flat_kernel(&[0xE6, 0x80, 0xEB, 0xFC]).into(), // out 0x80, al; jmp to it
+        initrd: Arc::from([]),
+        ..vm_config(world)
+    };
+    let mut vm = DeterministicVm::new(config).map_err(|e| e.to_string())?;
+    let (start, begun) = (Instant::now(), vm.exits());
+    while start.elapsed() < EXITS_FOR {
+        vm.run(&Until {
+            exits: Some(1000),
+            ..Until::default()
+        });
+        if let Some(off) = vm.off() {
+            return Err(format!("a guest of two instructions ended: {off}"));
+        }
+    }
+    let count = vm.exits() - begun;
+    rows.push((
+        "exits_per_second",
+        count as f64 / start.elapsed().as_secs_f64(),
+        0,
     ));
     Ok(())
 }

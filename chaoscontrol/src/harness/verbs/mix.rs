@@ -10,15 +10,19 @@ pub const NAME: &str = "chaoscontrol::bench::mix";
 /// Words of the table that it works on: 256 KiB.
 const WORDS: usize = 1 << 15;
 
-/// Loads, stores, arithmetic, calls and branches, for ever.
+/// Steps between two events.
+const STEPS: u64 = 1 << 20;
+
+/// Loads, stores, arithmetic, calls and branches, with an event now and then, for ever.
 pub fn body(node: Node) -> Result<(), String> {
     let mut table: Vec<u64> = (0..WORDS as u64).collect();
     node.setup_complete();
     let mut state = 1;
     loop {
-        for _ in 0..1000 {
+        for _ in 0..STEPS {
             state = step(black_box(&mut table), state);
         }
+        chaoscontrol_guest::send_event("mixed", state);
     }
 }
 
