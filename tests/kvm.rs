@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use chaoscontrol::image::{KernelRequest, kernel};
 use chaoscontrol_tests::qemu::{self, Command, Ending, Outcome, Target};
 
 /// How long all tests of this target may take, in a full run and otherwise.
@@ -80,6 +81,108 @@ fn the_engines_own_tests_pass() {
     let command = command.variable("CHAOS_KVM_REQUIRED", 1);
     let outcomes = run(&[command.seconds(180)]);
     assert!(passed(&outcomes[0]) > 0);
+}
+
+/// `command` with the guest kernel, for tests that boot it.
+fn with_kernel(command: Command) -> Command {
+    static KERNEL: LazyLock<PathBuf> = LazyLock::new(|| {
+        let say = |line: &str| eprintln!("{line}");
+        let kernel = kernel::locate(&KernelRequest::default(), &say);
+        kernel.unwrap_or_else(|error| panic!("{error}")).path
+    });
+    let kernel = KERNEL.as_path();
+    command
+        .file(kernel)
+        .variable("CHAOS_KERNEL", kernel.display())
+        .variable("CHAOS_KVM_REQUIRED", 1)
+}
+
+/// The executable of a test target.
+fn target(folder: &'static str, name: &'static str) -> PathBuf {
+    let built = qemu::built(Target::Test(folder, name));
+    built.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The lock service's chaos tests on KVM, in short branches.
+fn lock_service() -> Command {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/lock-service");
+    let folder = folder.canonicalize().expect("the example is there");
+    with_kernel(Command::new(target("lock-service", "chaos")))
+        .file(folder.join("Cargo.toml"))
+        .variable("CARGO_MANIFEST_DIR", folder.display())
+        .variable("CARGO_PKG_NAME", "lock-service")
+        .variable("CHAOS_ENGINE", "kvm")
+        .variable("CHAOS_DURATION", "3s")
+        .variable("CHAOS_QUIET", "2s")
+}
+
+#[test]
+fn both_engines_do_the_same() {
+    let command = with_kernel(Command::new(target("chaoscontrol-tests", "engines")));
+    let command = command.file(env!("CARGO_BIN_EXE_guest")).arguments([
+        "--include-ignored",
+        "--test-threads=1",
+        "--nocapture",
+    ]);
+    let outcomes = run(&[command.seconds(600)]);
+    assert_eq!(passed(&outcomes[0]), 2, "{}", outcomes[0].output);
+}
+
+#[test]
+fn a_branch_of_the_lock_service_has_one_hash() {
+    let runs = if full() { 10 } else { 3 };
+    let command = lock_service()
+        .variable("CHAOS_VERB", "verify")
+        .arguments(["mutual_exclusion", "--runs"])
+        .arguments([runs.to_string().as_str()]);
+    let outcomes = run(&[command.seconds(120 * runs)]);
+    let agreed = format!("\n{runs} runs agree; hash ");
+    assert!(
+        outcomes[0].output.contains(&agreed),
+        "{}",
+        outcomes[0].output
+    );
+}
+
+#[test]
+fn the_lock_service_holds_under_faults() {
+    let command = lock_service()
+        .variable("CHAOS_ROUNDS", 2)
+        .variable("CHAOS_BRANCHES", if full() { 20 } else { 4 })
+        .arguments(["mutual_exclusion", "--exact", "--nocapture"]);
+    let outcomes = run(&[command.seconds(1200)]);
+    let output = &outcomes[0].output;
+    assert_eq!(passed(&outcomes[0]), 1, "{output}");
+    assert!(output.contains(", engine kvm\n"), "{output}");
+    assert!(!output.contains("  meddled "), "{output}");
+}
+
+/// Finds, shrinks and replays. How many branches that takes is chance, and so is the time.
+#[test]
+#[ignore = "takes long: CHAOS_KVM_FULL=1 cargo test -p chaoscontrol-tests --test kvm -- --include-ignored"]
+fn the_planted_bug_is_found_shrunk_and_replayed() {
+    let report = || {
+        let arguments = ["a_report", "--exact", "--include-ignored", "--nocapture"];
+        lock_service()
+            .variable("CHAOS_DURATION", "10s")
+            .variable("CHAOS_QUIET", "1s")
+            .arguments(arguments)
+    };
+    let init = init();
+    let commands = [report().seconds(4 * 3600), report().seconds(1200)];
+    let run = qemu::run(init, &commands, LIMITS[0], &mut |line| {
+        println!("  | {line}")
+    });
+    let run = run.unwrap_or_else(|trouble| panic!("{trouble}"));
+    for (outcome, wanted) in run.outcomes.iter().zip(["shrunk from", "replayed"]) {
+        assert_eq!(outcome.ending, Ending::Exited(101), "{}", outcome.output);
+        assert!(outcome.output.contains(wanted), "{}", outcome.output);
+        assert!(
+            outcome.output.contains("one holder at a time"),
+            "{}",
+            outcome.output
+        );
+    }
 }
 
 #[test]

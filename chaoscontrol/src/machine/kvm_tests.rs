@@ -100,6 +100,30 @@ fn a_run_is_the_same_however_it_is_cut_forked_and_restored() {
 }
 
 #[test]
+fn a_restore_takes_at_most_three_calls_beyond_the_registers() {
+    /// System, general, floating-point, model-specific and debug registers, and events.
+    const REGISTERS: u64 = 6;
+    if !can_run() {
+        return;
+    }
+    let mut vm = machine(Engine::Kvm, &busy_guest());
+    vm.run_until(3 * MS);
+    let snapshot = vm.snapshot();
+    let hash = vm.state_hash();
+    for page in 0..100 {
+        vm.flip_bit((600 + page) * 4096, 0).unwrap();
+    }
+    vm.run_until(4 * MS);
+    for ran in [true, false] {
+        let before = kvm::CALLS.get();
+        vm.restore(&snapshot).unwrap();
+        let calls = kvm::CALLS.get() - before;
+        assert!(calls <= REGISTERS + 3, "{calls} calls after a run: {ran}");
+    }
+    assert_eq!(vm.state_hash(), hash);
+}
+
+#[test]
 fn a_guest_dies_alike_on_both_engines() {
     if !can_run() {
         return;

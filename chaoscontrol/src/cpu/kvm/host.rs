@@ -100,7 +100,7 @@ const CAPABILITIES: [(u32, &str, &str); 10] = [
     (kvm::KVM_CAP_X86_MSR_FILTER, "KVM_CAP_X86_MSR_FILTER", "5.10"),
 ];
 
-/// The device that [`VARIABLE`] names, else `/dev/kvm`.
+/// The device that `CHAOS_KVM_DEVICE` names, else `/dev/kvm`.
 pub fn device() -> PathBuf {
     match env::var_os(VARIABLE) {
         Some(name) if !name.is_empty() => name.into(),

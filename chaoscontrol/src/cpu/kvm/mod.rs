@@ -16,3 +16,5 @@ mod withheld;
 pub use host::{KvmError, device, open};
 pub use probe::{Probe, Trouble, probe};
 pub use vcpu::KvmCpu;
+#[cfg(test)]
+pub use vm::CALLS;

@@ -10,8 +10,11 @@ use super::host::KvmError;
 use super::vm::call;
 use crate::cpu::state::{CpuState, Fpu, Segment, TableRegister};
 
+/// Where a register stands in our form.
+type Field = fn(&mut CpuState) -> &mut u64;
+
 /// The registers that are neither in `kvm_regs` nor in `kvm_sregs`, and where they stand.
-const MSRS: [(u32, fn(&mut CpuState) -> &mut u64); 9] = [
+const MSRS: [(u32, Field); 9] = [
     (0xC000_0081, |s| &mut s.star),
     (0xC000_0082, |s| &mut s.lstar),
     (0xC000_0083, |s| &mut s.cstar),

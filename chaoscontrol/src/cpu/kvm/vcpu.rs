@@ -181,6 +181,8 @@ impl KvmCpu {
         self.regs = None;
         self.owed = Owed::Nothing;
         self.vcpu.set_kvm_immediate_exit(immediately.into());
+        #[cfg(test)]
+        super::CALLS.set(super::CALLS.get() + 1);
         let exit = self.vcpu.run();
         match exit {
             Err(e) if e.errno() == libc::EINTR || e.errno() == libc::EAGAIN => None,

@@ -23,8 +23,16 @@ const TSS: usize = 0xFFFB_D000;
 /// Registers of a filter's range; both ranges are this long.
 const FILTERED: u32 = 0x2000;
 
+#[cfg(test)]
+thread_local! {
+    /// Calls of KVM that this thread has made, KVM_RUN included.
+    pub static CALLS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// Names what was being asked of KVM, for the error.
 pub fn call<T>(what: &'static str, result: Result<T, kvm_ioctls::Error>) -> Result<T, KvmError> {
+    #[cfg(test)]
+    CALLS.set(CALLS.get() + 1);
     result.map_err(KvmError::call(what))
 }
 
