@@ -20,10 +20,6 @@ pub enum CpuError {
 }
 
 /// A CPU of either engine.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a machine has one, and never moves it"
-)]
 pub enum Cpu {
     /// The software CPU.
     Soft(SoftCpu),

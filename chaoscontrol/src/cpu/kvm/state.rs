@@ -57,13 +57,15 @@ fn segment(s: &Segment) -> kvm_segment {
 /// The task register. SVM takes either type of a 64-bit TSS, and QEMU's emulation of it finds
 /// I/O permission bitmaps only in one that is not marked busy; VMX insists on the mark.
 fn task(s: &Segment, svm: bool) -> kvm_segment {
-    const BUSY: u8 = 2;
     let mut task = segment(s);
     if svm {
         task.type_ &= !BUSY;
     }
     task
 }
+
+/// The bit of a task-state segment's type that is set in the one that is in use.
+const BUSY: u8 = 2;
 
 /// Whether KVM uses SVM here.
 fn has_svm() -> bool {
@@ -272,6 +274,7 @@ pub fn save(vcpu: &VcpuFd, kept: &CpuState) -> Result<CpuState, KvmError> {
     s.segs = [k.es, k.cs, k.ss, k.ds, k.fs, k.gs].map(|s| from_segment(&s));
     s.cpl = k.ss.dpl;
     s.tr = from_segment(&k.tr);
+    s.tr.attributes |= u16::from(BUSY);
     s.ldtr = from_segment(&k.ldt);
     s.gdtr = from_table(&k.gdt);
     s.idtr = from_table(&k.idt);
