@@ -35,6 +35,10 @@ fn kvm_that_is_asked_for_is_what_runs() {
         HostKvm::Usable(_) => {
             assert_eq!(status, 0, "{said}");
             assert!(said.contains(", engine kvm\n"), "{said}");
+            let (status, said) = case.run(&[("CHAOS_ENGINE", "auto")]);
+            assert_eq!(status, 0, "{said}");
+            assert!(said.contains(" exits/s: using it\n"), "{said}");
+            assert!(said.contains(", engine kvm\n"), "{said}");
         }
         HostKvm::Poor(_) => {
             let warned = said.contains("chaoscontrol: warning: ");
@@ -45,10 +49,30 @@ fn kvm_that_is_asked_for_is_what_runs() {
             assert!(!said.contains("software CPU"), "{said}");
         }
         HostKvm::Absent(why) => {
+            let required = std::env::var_os("CHAOS_KVM_REQUIRED").is_some();
+            assert!(!required, "KVM is required: {why}");
             assert_eq!(status, 101, "{said}");
             assert!(said.contains(why), "{said}");
         }
     }
+}
+
+#[test]
+fn kvm_that_found_a_failure_is_named_in_its_record_and_replays_it() {
+    if let HostKvm::Poor(why) | HostKvm::Absent(why) = HostKvm::look() {
+        let required = std::env::var_os("CHAOS_KVM_REQUIRED").is_some();
+        assert!(!required, "KVM is required: {why}");
+        eprintln!("NOT RUN, since this host's KVM runs no Linux: {why}");
+        return;
+    }
+    let case = Case::new("returns_an_error", "kvm");
+    let said = case.fails_with(&[("CHAOS_ENGINE", "kvm")], "no quorum");
+    assert!(said.contains("  engine kvm\n"), "{said}");
+    let record = fs::read_to_string(case.record()).unwrap();
+    assert!(record.contains("\nengine = \"kvm\"\n"), "{record}");
+    // The engine of the record goes before that of the test.
+    let said = case.fails_with(&[], "replayed exactly: it ended in the recorded state");
+    assert!(said.contains("  engine kvm\n"), "{said}");
 }
 
 /// An executable of x86-64, and so a kernel as far as one can tell before it is booted.

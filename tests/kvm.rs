@@ -118,7 +118,7 @@ fn lock_service() -> Command {
 
 #[test]
 fn both_engines_do_the_same() {
-    let command = with_kernel(Command::new(target("chaoscontrol-tests", "engines")));
+    let command = with_kernel(Command::new(target("tests", "engines")));
     let command = command.file(env!("CARGO_BIN_EXE_guest")).arguments([
         "--include-ignored",
         "--test-threads=1",
@@ -183,6 +183,17 @@ fn the_planted_bug_is_found_shrunk_and_replayed() {
             outcome.output
         );
     }
+}
+
+/// Those that need no branch on the software CPU, which in there takes long.
+#[test]
+fn tests_run_on_the_engine_they_choose() {
+    let command = with_kernel(Command::new(target("tests", "engine")))
+        .file(env!("CARGO_BIN_EXE_cases"))
+        .file(env!("CARGO_BIN_EXE_guest"))
+        .arguments(["--test-threads=1", "kvm_that_", "a_kernel_"]);
+    let outcomes = run(&[command.seconds(300)]);
+    assert_eq!(passed(&outcomes[0]), 4, "{}", outcomes[0].output);
 }
 
 #[test]
