@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use chaoscontrol::image::{KernelRequest, kernel};
+use chaoscontrol::image::KernelRequest;
+use chaoscontrol::image::kernel::{self, Variant};
 use chaoscontrol_tests::qemu::{self, Command, Ending, Outcome, Target};
 
 /// How long all tests of this target may take, in a full run and otherwise.
@@ -155,6 +156,27 @@ fn the_lock_service_holds_under_faults() {
     assert_eq!(passed(&outcomes[0]), 1, "{output}");
     assert!(output.contains(", engine kvm\n"), "{output}");
     assert!(!output.contains("  meddled "), "{output}");
+}
+
+#[test]
+#[ignore = "has a second kernel built: cargo test -p chaoscontrol-tests --test kvm -- --include-ignored a_kernel_that_counts"]
+fn a_kernel_that_counts_its_edges_guides_the_search() {
+    let kernel = kernel::provide(Variant::Kcov, &|line| eprintln!("{line}"));
+    let kernel = kernel.unwrap_or_else(|error| panic!("{error}")).path;
+    let command = lock_service()
+        .file(&kernel)
+        .variable("CHAOS_KERNEL", kernel.display())
+        .variable("CHAOS_ROUNDS", 1)
+        .variable("CHAOS_BRANCHES", 2)
+        .arguments(["mutual_exclusion", "--exact", "--nocapture"]);
+    let outcomes = run(&[command.seconds(600)]);
+    let output = &outcomes[0].output;
+    let edges = output.split_once(" edges, seed").and_then(|(before, _)| {
+        let (_, count) = before.rsplit_once(' ')?;
+        count.parse::<u64>().ok()
+    });
+    // With the lean kernel these are the sites of assertions: a handful.
+    assert!(edges.is_some_and(|edges| edges > 1000), "{output}");
 }
 
 /// Finds, shrinks and replays. How many branches that takes is chance, and so is the time.
