@@ -11,14 +11,17 @@ use chaoscontrol::explore::simulation::{Scenario, Simulation};
 use chaoscontrol::fault::FaultSchedule;
 use chaoscontrol::machine::{Access, CpuConfig, DeterministicVm, Engine, Stop, Until, VmConfig};
 
-fn config(engine: Engine) -> VmConfig {
+/// The variable that names the lock service's chaos test executable.
+const LOCK_SERVICE: &str = "CHAOS_LOCK_SERVICE";
+
+fn config(engine: Engine, executable: &Path) -> VmConfig {
     VmConfig {
         engine,
         cpu: CpuConfig {
             by_exits: true,
             ..CpuConfig::default()
         },
-        ..chaoscontrol_tests::machine(Path::new(env!("CARGO_BIN_EXE_guest")))
+        ..chaoscontrol_tests::machine(executable)
     }
 }
 
@@ -45,7 +48,10 @@ fn compare(soft: &[Access], kvm: &[Access], before: u64) {
 #[test]
 #[ignore = "needs a KVM that runs Linux: tests/kvm.rs runs it"]
 fn both_engines_boot_linux_access_by_access() {
-    let mut vms = [Engine::Soft, Engine::Kvm].map(|e| DeterministicVm::new(config(e)).unwrap());
+    let mut vms = [Engine::Soft, Engine::Kvm].map(|engine| {
+        let config = config(engine, Path::new(env!("CARGO_BIN_EXE_guest")));
+        DeterministicVm::new(config).unwrap()
+    });
     for vm in &mut vms {
         vm.trace();
     }
@@ -69,23 +75,29 @@ fn both_engines_boot_linux_access_by_access() {
             other => panic!("{other:?}: {:?}", soft.off()),
         }
     }
+    compare_memory(&vms[0], &vms[1]);
     println!("{accesses} accesses, {} virtual ns", vms[0].time());
 }
 
 const MS: u64 = 1_000_000;
-const VMS: usize = 3;
+/// Three servers and a client.
+const VMS: usize = 4;
 
 fn cluster(engine: Engine) -> Simulation {
+    let executable = std::env::var_os(LOCK_SERVICE)
+        .unwrap_or_else(|| panic!("{LOCK_SERVICE} names no executable: let tests/kvm.rs run this"));
     let cluster = ClusterConfig {
         vms: VMS,
+        clients: 1,
         seed: 2,
-        test: "ring".into(),
-        duration_ns: 2_000 * MS,
+        test: "mutual_exclusion".into(),
+        duration_ns: 3_000 * MS,
         quiet_ns: 1_000 * MS,
         ..ClusterConfig::default()
     };
     let scenario = Scenario {
-        boot: boot(config(engine)).unwrap_or_else(|e| panic!("{engine:?}: {e}")),
+        boot: boot(config(engine, Path::new(&executable)))
+            .unwrap_or_else(|e| panic!("{engine:?}: {e}")),
         cluster,
         force_setup_ns: 0,
         stall_ns: 0,
@@ -100,14 +112,80 @@ fn cluster(engine: Engine) -> Simulation {
     simulation
 }
 
+/// Whether two quad words at an address may differ, and how many such there may be at once.
+struct Excuse {
+    why: &'static str,
+    holds: fn(at: u64, soft: u64, kvm: u64) -> bool,
+    most: usize,
+}
+
+/// What CPUs may do as they like, and QEMU does differently, as it shows in memory.
+const EXCUSES: [Excuse; 4] = [
+    Excuse {
+        // Undefined status flags; RF in the frame of a fault, which QEMU does not set.
+        why: "flags that an instruction leaves undefined, and RF, in a saved RFLAGS",
+        holds: |_, a, b| (a ^ b) & !0x1_08D5 == 0 && a & 2 != 0 && a < 1 << 22,
+        most: 64,
+    },
+    Excuse {
+        why: "accessed and dirty bits of entries that only speculation used",
+        holds: |_, a, b| (a ^ b) & !0x60 == 0 && a & 1 != 0,
+        most: 4096,
+    },
+    Excuse {
+        // Behind the 10 bytes of each x87 register, and where FIP and FDP stand.
+        why: "reserved and pointer fields of an FXSAVE area",
+        holds: |at, a, b| at % 16 == 8 && (a ^ b) & 0xFFFF == 0 && (a == 0 || b == 0),
+        most: 256,
+    },
+    Excuse {
+        // QEMU loads before it stores where an instruction does both, and so faults twice.
+        why: "statistics of page faults",
+        holds: |_, a, b| a.max(b) < 1 << 16 && a.abs_diff(b) < 256,
+        most: 8,
+    },
+];
+
+/// Compares the memory of two machines, but for what [`EXCUSES`] allow. Gives how many words
+/// each of them was needed for.
+#[track_caller]
+fn compare_memory(soft: &DeterministicVm, kvm: &DeterministicVm) -> [usize; EXCUSES.len()] {
+    const PAGE: usize = 4096;
+    let mut excused = [0; EXCUSES.len()];
+    let [mut a, mut b] = [[0; PAGE]; 2];
+    for page in (0..soft.config().memory_size).step_by(PAGE) {
+        soft.read_memory(page, &mut a).unwrap();
+        kvm.read_memory(page, &mut b).unwrap();
+        if a == b {
+            continue;
+        }
+        for (n, (a, b)) in a.as_chunks().0.iter().zip(b.as_chunks().0).enumerate() {
+            let at = page + n as u64 * 8;
+            let (a, b) = (u64::from_le_bytes(*a), u64::from_le_bytes(*b));
+            if a == b {
+                continue;
+            }
+            let excuse = EXCUSES.iter().position(|excuse| (excuse.holds)(at, a, b));
+            let excuse =
+                excuse.unwrap_or_else(|| panic!("{at:#x} is {a:#x} on soft, {b:#x} on kvm"));
+            excused[excuse] += 1;
+            let Excuse { why, most, .. } = EXCUSES[excuse];
+            assert!(excused[excuse] <= most, "more than {most} words of {why}");
+        }
+    }
+    excused
+}
+
 #[test]
 #[ignore = "needs a KVM that runs Linux: tests/kvm.rs runs it"]
-fn both_engines_run_a_cluster_under_faults_access_by_access() {
-    const FAULTS: &str = "+200 ms loss vm 0 of 20 %\n+500 ms partition {0} | {1, 2}\n+900 ms heal\n\
-        +1 s restart vm 1\n+1.2 s skew vm 2 by 30 %\n+1.3 s pause vm 0 for 200 ms\n+1.4 s reorder vm 1 within 3 ms";
+fn both_engines_run_a_branch_of_the_lock_service_access_by_access() {
+    const FAULTS: &str = "+200 ms loss vm 0 of 20 %\n+500 ms partition {0, 3} | {1, 2}\n\
+        +900 ms heal\n+1 s kill vm 1\n+1.2 s skew vm 2 by 30 %\n+1.5 s restart vm 1\n\
+        +1.7 s pause vm 0 for 200 ms\n+1.9 s reorder vm 1 within 3 ms\n+2.2 s wall-clock jump vm 2 by -1 s";
     let schedule: FaultSchedule = FAULTS.parse().unwrap();
     let mut both = [Engine::Soft, Engine::Kvm].map(cluster);
     let mut accesses = [0; VMS];
+    let mut excused = Vec::new();
     let mut begun = false;
     while !both[0].is_over() {
         let until = both[0].now() + MS;
@@ -123,8 +201,14 @@ fn both_engines_run_a_cluster_under_faults_access_by_access() {
             compare(&soft, &kvm, *accesses);
             *accesses += soft.len() as u64;
         }
-        let [soft, kvm] = &both;
+        let [soft, kvm] = &mut both;
         assert_eq!(soft.now(), kvm.now());
+        if soft.now() % (500 * MS) == 0 {
+            for vm in 0..VMS {
+                let [soft, kvm] = [soft.cluster().vm(vm), kvm.cluster().vm(vm)];
+                excused.push(compare_memory(soft, kvm));
+            }
+        }
     }
     let [soft, kvm] = &both;
     assert!(begun && kvm.is_over());
@@ -132,5 +216,12 @@ fn both_engines_run_a_cluster_under_faults_access_by_access() {
     assert_eq!(soft.network(), kvm.network());
     assert_eq!(soft.failure(), kvm.failure());
     assert_eq!(soft.oracle(), kvm.oracle());
+    let granted = kvm.tally().events.get("acknowledged");
+    assert!(granted.is_some_and(|&n| n > 5), "{granted:?}");
     println!("{accesses:?} accesses, {} entries", soft.timeline().len());
+    assert!(excused.len() > VMS, "memory was compared");
+    for (n, excuse) in EXCUSES.iter().enumerate() {
+        let most = excused.iter().map(|words| words[n]).max();
+        println!("{} words at most: {}", most.unwrap_or(0), excuse.why);
+    }
 }
