@@ -27,8 +27,8 @@ static VERBS: [Verb; 5] = [
     Verb {
         name: "doctor",
         usage: "[-p PACKAGE] [--test TARGET] [NAME]",
-        help: "Says whether this machine can run chaos tests, and what to do where it cannot; \
-               of a test, also what its programs hold that KVM cannot withhold from a guest.",
+        help: "Says whether this machine can run chaos tests, what its KVM is good for, and what to \
+               do where it cannot; of a test, also what its programs hold that KVM cannot withhold from a guest.",
         answer: Answer::Here(local::doctor),
     },
     Verb {
@@ -46,13 +46,15 @@ static VERBS: [Verb; 5] = [
     Verb {
         name: "verify",
         usage: "[-p PACKAGE] [--test TARGET] [NAME] [--engine ENGINE] [--runs N] [--seed N] [--corrupt]",
-        help: "Runs one branch of a test several times under different circumstances and compares state hashes.",
+        help: "Runs one branch of a test several times under different circumstances and compares state hashes. \
+               ENGINE is soft, kvm or auto.",
         answer: Answer::Test,
     },
     Verb {
         name: "bench",
         usage: "[-p PACKAGE] [--test TARGET] [NAME] [--engine ENGINE] [--json] [--faults N]",
-        help: "Measures boot, instructions, restores and branches a minute on this machine. \
+        help: "Measures boot, instructions, restores and branches a minute on this machine, \
+               on the test's engine or on ENGINE: soft, kvm or auto. \
                With --faults, branches have random schedules of at most N faults, and \
                branches_failed says how many of them show a bug.",
         answer: Answer::Test,
