@@ -119,12 +119,12 @@ fn lock_service() -> Command {
 
 #[test]
 fn both_engines_do_the_same() {
-    let command = with_kernel(Command::new(target("tests", "engines")));
-    let command = command.file(env!("CARGO_BIN_EXE_guest")).arguments([
-        "--include-ignored",
-        "--test-threads=1",
-        "--nocapture",
-    ]);
+    let lock_service = target("lock-service", "chaos");
+    let command = with_kernel(Command::new(target("tests", "engines")))
+        .file(env!("CARGO_BIN_EXE_guest"))
+        .file(&lock_service)
+        .variable("CHAOS_LOCK_SERVICE", lock_service.display())
+        .arguments(["--include-ignored", "--test-threads=1", "--nocapture"]);
     let outcomes = run(&[command.seconds(600)]);
     assert_eq!(passed(&outcomes[0]), 2, "{}", outcomes[0].output);
 }
