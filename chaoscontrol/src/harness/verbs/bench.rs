@@ -283,11 +283,10 @@ fn branches(world: &World, faults: Option<u64>, rows: &mut Vec<Row>) -> Result<(
         acknowledged as f64 / count.max(1) as f64,
         1,
     ));
-    rows.push((
-        "instructions_per_branch",
-        instructions as f64 / count.max(1) as f64,
-        0,
-    ));
+    if world.booted.engine == Engine::Soft {
+        let mean = instructions as f64 / count.max(1) as f64;
+        rows.push(("instructions_per_branch", mean, 0));
+    }
     rows.push((
         "simulated_seconds_per_second",
         simulated_ns as f64 / 1e9 / seconds,
