@@ -8,11 +8,35 @@ use std::time::{Duration, Instant};
 use chaoscontrol::prelude::*;
 use lock_service::{Client, PORT, Rejoin, Server};
 
-/// Threads of the client VM that want the same lock.
+/// Threads of the client VM that want the same locks.
 const WORKERS: u32 = 3;
 
-/// Who is inside of the critical section. A section lasts from when somebody enters the
-/// empty room until it is empty again, so two holders at once share one.
+/// What they lock: one for work that is soon done, one for work that takes a while.
+const LOCKS: [&str; 2] = ["orders", "backup"];
+
+/// A piece of work.
+struct Job {
+    /// The index in [`LOCKS`] of the lock that it needs.
+    lock: usize,
+    takes: Duration,
+}
+
+impl Job {
+    /// Most work is short.
+    fn draw() -> Job {
+        let (lock, ms) = match random_choice(4) {
+            0 => (1, 250 + random_choice(100)),
+            _ => (0, 10 + random_choice(30)),
+        };
+        Job {
+            lock,
+            takes: Duration::from_millis(ms),
+        }
+    }
+}
+
+/// Who is inside of the critical section of one lock. A section lasts from when somebody
+/// enters the empty room until it is empty again, so two holders at once share one.
 #[derive(Default)]
 struct Room {
     inside: u32,
@@ -29,52 +53,61 @@ impl Room {
     }
 }
 
-/// One worker: takes the lock again and again, and says who it is while it holds it.
-fn work(node: &Node, number: u32, room: &Mutex<Room>) {
+/// The rooms of all [`LOCKS`].
+type Rooms = [Mutex<Room>; LOCKS.len()];
+
+/// One worker: does one job after another, and says who it is while it holds the lock.
+fn work(node: &Node, number: u32, rooms: &Rooms) {
     let servers = node
         .servers()
         .iter()
         .map(|peer| peer.socket(PORT))
         .collect();
     let mut client = Client::new(servers, number);
-    let room = || room.lock().unwrap_or_else(PoisonError::into_inner);
     let mut due = Instant::now();
+    let mut job = Job::draw();
+    let mut pace = 1;
     while !node.is_quiet() {
-        let Some(held) = client.acquire("the-lock") else {
-            thread::sleep(Duration::from_millis(80 + random_choice(160)));
+        let lock = LOCKS[job.lock];
+        let Some(held) = client.acquire(lock) else {
+            // Short work is over the next time; what takes longer is asked for less often.
+            thread::sleep(Duration::from_millis(pace * (60 + random_choice(80))));
+            pace = 2;
             continue;
         };
-        let section = room().enter();
-        assert_agree!(("section", section), number, "one holder at a time");
-        send_event("acknowledged", "");
-        // Most work is short, some takes a while.
-        let wanted = match random_choice(8) {
-            0 => Duration::from_millis(150 + random_choice(150)),
-            _ => Duration::from_millis(10 + random_choice(30)),
+        pace = 1;
+        let room = || {
+            rooms[job.lock]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
         };
+        let section = room().enter();
+        assert_agree!((lock, section), number, "one holder at a time");
+        send_event("acknowledged", "");
         // Out of the room well before the lease ends.
         let allowed = held
             .until
             .saturating_duration_since(Instant::now())
             .saturating_sub(Duration::from_millis(20));
-        thread::sleep(wanted.min(allowed));
+        thread::sleep(job.takes.min(allowed));
         room().inside -= 1;
-        client.release("the-lock", held);
+        client.release(lock, held);
+        job = Job::draw();
         // Work comes in at a steady rate; what an outage has held up is caught up with.
-        due += Duration::from_millis(320 + random_choice(80));
+        due += Duration::from_millis(300 + random_choice(60));
         let pause = Duration::from_millis(20 + random_choice(40));
         thread::sleep(due.saturating_duration_since(Instant::now()).max(pause));
     }
 }
 
-/// Contends for one lock until faults are over, then checks that the service recovered.
+/// Contends for the locks until faults are over, then checks that the service recovered.
 fn contend(node: Node) -> Result {
     node.wait_setup(Duration::from_secs(60))?;
-    let room = Arc::new(Mutex::new(Room::default()));
+    let rooms: Arc<Rooms> = Arc::default();
     let workers: Vec<_> = (0..WORKERS)
         .map(|number| {
-            let (node, room) = (node.clone(), Arc::clone(&room));
-            thread::spawn(move || work(&node, number, &room))
+            let (node, rooms) = (node.clone(), Arc::clone(&rooms));
+            thread::spawn(move || work(&node, number, &rooms))
         })
         .collect();
     for worker in workers {
@@ -88,7 +121,7 @@ fn contend(node: Node) -> Result {
         WORKERS,
     );
     let healed = Instant::now();
-    while client.acquire("the-lock").is_none() {
+    while client.acquire(LOCKS[0]).is_none() {
         if healed.elapsed() > Duration::from_secs(4) {
             return Err("no lock to be had 4 s after all faults were healed".into());
         }
