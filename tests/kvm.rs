@@ -1,5 +1,5 @@
 //! The KVM engine, tested where `/dev/kvm` runs Linux (see `chaoscontrol_tests::qemu`): the
-//! small tests in every run, the long ones if `CHAOS_KVM_FULL=1`.
+//! small tests in every run, the long ones with `--include-ignored` and `CHAOS_KVM_FULL=1`.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -181,7 +181,7 @@ fn a_kernel_that_counts_its_edges_guides_the_search() {
 
 /// Finds, shrinks and replays. How many branches that takes is chance, and so is the time.
 #[test]
-#[ignore = "takes long: CHAOS_KVM_FULL=1 cargo test -p chaoscontrol-tests --test kvm -- --include-ignored"]
+#[ignore = "takes long: CHAOS_KVM_FULL=1 cargo test --workspace --test kvm -- --include-ignored"]
 fn the_planted_bug_is_found_shrunk_and_replayed() {
     let report = || {
         let arguments = ["a_report", "--exact", "--include-ignored", "--nocapture"];

@@ -16,7 +16,7 @@ use super::rerun::{Rerun, rerun, spread};
 use super::search::{Searched, search};
 use super::settings::Settings;
 use super::signals;
-use super::summary::Summary;
+use super::summary::{Summary, meddled};
 use super::trial::should_panic;
 use super::verdict::{Found, Teller};
 use super::world::{self, World};
@@ -287,6 +287,7 @@ fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Fa
             );
         }
         found.remarks.push(remark);
+        found.remarks.extend(meddled(searched.totals.spun));
         let bug = &shrunk.bug;
         let end_ns = bug.failure.at.map_or(0, |at| at.time_ns);
         let stops = spread(end_ns.saturating_sub(bug.start_ns.unwrap_or(0)));

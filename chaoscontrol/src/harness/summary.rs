@@ -73,11 +73,7 @@ impl Summary<'_> {
             .take(EVENTS)
             .map(|(name, n)| format!("{name} {:.1} a branch", mean(n)));
         row(&mut text, "events", &list(per_branch, "none"));
-        if *spun > 0 {
-            let what = format!(
-                "{}: a guest ran for 5 s of CPU time without an exit; what they showed cannot be reproduced and was left out",
-                count(*spun, "branch")
-            );
+        if let Some(what) = meddled(*spun) {
             row(&mut text, "meddled", &what);
         }
         if let Some(why) = self.unreproducible {
@@ -100,6 +96,14 @@ impl Summary<'_> {
         row(&mut text, "findability", &found);
         text
     }
+}
+
+/// What there is to say of the branches in which time was let pass for a guest without exits.
+pub fn meddled(branches: u64) -> Option<String> {
+    let branches = (branches > 0).then(|| count(branches, "branch"))?;
+    Some(format!(
+        "{branches}, in which a guest ran for 5 s of CPU time without an exit, cannot be reproduced and found nothing that is reported"
+    ))
 }
 
 fn row(text: &mut String, name: &str, what: &str) {
@@ -198,5 +202,12 @@ mod tests {
                 "  findability a bug that shows in 1 of 267 branches would have been found in 95 of 100 such runs",
             ]
         );
+    }
+
+    #[test]
+    fn branches_that_were_meddled_with_are_counted() {
+        assert_eq!(meddled(0), None);
+        assert!(meddled(1).unwrap().starts_with("1 branch, in which"));
+        assert!(meddled(2).unwrap().starts_with("2 branches, in which"));
     }
 }
