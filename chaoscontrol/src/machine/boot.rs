@@ -1,7 +1,7 @@
 //! Places a Linux kernel in memory and the CPU at its door: the 64-bit boot protocol
 //! (Linux `Documentation/arch/x86/boot.rst`), without firmware, real mode or decompression.
 
-use super::vm::VmError;
+use super::stop::VmError;
 use crate::cpu::UnsupportedHost;
 use crate::cpu::ram::{PAGE_SIZE, Ram, RamError};
 use crate::cpu::soft::CpuState;

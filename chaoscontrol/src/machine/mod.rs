@@ -48,6 +48,7 @@ mod sdk;
 #[cfg(test)]
 mod sdk_tests;
 mod snapshot;
+mod stop;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trace;
@@ -66,5 +67,6 @@ pub(crate) use marks::{COUNTS_EDGES, TRAPS_RDTSC};
 pub use marks::{counts_edges, traps_rdtsc};
 pub use output::{Output, OutputKind};
 pub use snapshot::VmSnapshot;
+pub use stop::{Off, Stop, Until, VmError};
 pub use trace::Access;
-pub use vm::{DeterministicVm, Off, Stop, Until, VmError};
+pub use vm::DeterministicVm;

@@ -7,7 +7,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::config::VmConfig;
 use super::memory::MemorySnapshot;
-use super::vm::{DeterministicVm, MachineState, VmError};
+use super::stop::VmError;
+use super::vm::{DeterministicVm, MachineState};
 use crate::cpu::{CpuState, RamError};
 
 /// A machine at one moment. Clones and successive snapshots share what is equal.

@@ -9,6 +9,8 @@ mod probe;
 mod state;
 mod tiny;
 mod vcpu;
+#[cfg(test)]
+mod vcpu_tests;
 mod vm;
 #[cfg(test)]
 mod withheld;

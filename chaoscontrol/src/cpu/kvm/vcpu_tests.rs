@@ -1,0 +1,42 @@
+//! A vCPU's state, written and read back.
+
+use super::vcpu::KvmCpu;
+use crate::cpu::Ram;
+use crate::machine::boot::entry_state;
+
+#[test]
+fn state_is_read_as_it_was_written() {
+    let ram = Ram::new(1 << 20).unwrap();
+    let mut cpu = match KvmCpu::new(ram) {
+        Ok(cpu) => cpu,
+        Err(error) => {
+            eprintln!("NOT RUN, since this host has no KVM for it: {error}");
+            return;
+        }
+    };
+    let mut s = entry_state(0x1234);
+    for (n, register) in s.gpr[..16].iter_mut().enumerate() {
+        *register = n as u64 * 0x0101_0101_0101;
+    }
+    for (n, register) in s.xmm.iter_mut().enumerate() {
+        *register = u128::MAX / (n as u128 + 1);
+    }
+    s.mxcsr = 0x7F80;
+    s.fpu.top = 3;
+    s.fpu.valid = 0x18;
+    s.fpu.regs[3] = 0x3FFF_8000_0000_0000_0000;
+    s.fpu.regs[4] = 0x4000_C000_0000_0000_0000;
+    s.cr2 = 0x5678_9000;
+    s.cr4 |= crate::cpu::bits::CR4_OSFXSR | crate::cpu::bits::CR4_TSD;
+    s.star = 0x0023_0010_0000_0000;
+    s.lstar = 0xFFFF_FFFF_8140_0040;
+    s.fmask = 0x47700;
+    s.kernel_gs_base = 0xFFFF_8880_0000_1000;
+    s.segs[crate::cpu::state::seg::FS].base = 0x7F00_0000_1000;
+    s.dr[0] = 0x4000;
+    (s.exits, s.misc_enable, s.apic_base) = (77, 0x85, 0xFEE0_0900);
+    s.pat = 0x0007_0106_0007_0106;
+    s.shadow = true;
+    cpu.set_state(s.clone());
+    assert_eq!(cpu.state(), s, "{:?}", cpu.error());
+}
