@@ -6,14 +6,11 @@ use chaoscontrol_guest::protocol::{Control, ControlFrame};
 
 use super::config::{ClusterConfig, Life};
 use super::event::{ClusterEvent, EventKind, TickHashes};
-use super::fabric::{LinkFaults, NetworkFabric, NetworkStats, TICK_NS};
+use super::fabric::{NetworkFabric, TICK_NS};
 use super::slot::{VmSlot, VmStatus};
 use super::snapshot::ClusterError;
 use crate::cpu::soft::coverage::CodeMap;
 use crate::machine::{DeterministicVm, EdgeCounters, Output, OutputKind, Stop, VmSnapshot};
-
-/// Bytes of frames that may wait for one VM; what comes then is dropped.
-const MAX_WAITING: u64 = 16 << 20;
 
 /// All state of a cluster but its machines. Plain data: its clone is its snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -152,11 +149,6 @@ impl SimulationController {
         }
     }
 
-    /// The network's counters.
-    pub fn network_stats(&self) -> &NetworkStats {
-        self.state.fabric.stats()
-    }
-
     /// The bits that all VMs are answered when they ask for the status.
     pub fn set_status_bits(&mut self, bits: u64) {
         self.state.status = bits;
@@ -266,25 +258,6 @@ impl SimulationController {
         });
     }
 
-    fn carry(&mut self, time: u64, from: usize, frame: &[u8]) {
-        for arrival in self.state.fabric.send(time, from, frame) {
-            let stats = &mut self.state.fabric.stats;
-            let slot = &self.state.slots[arrival.to];
-            let vm = &mut self.vms[arrival.to];
-            let drop = match slot.status {
-                VmStatus::Killed | VmStatus::Halted => &mut stats.down,
-                _ if vm.waiting_bytes() > MAX_WAITING => &mut stats.overflowed,
-                _ => {
-                    vm.deliver_frame(arrival.at, frame.to_vec());
-                    continue;
-                }
-            };
-            *drop += 1;
-            stats.delivered -= 1;
-            stats.bytes -= frame.len() as u64;
-        }
-    }
-
     fn record_hashes(&mut self) {
         if self.config.record_hashes {
             let hashes = TickHashes {
@@ -298,48 +271,6 @@ impl SimulationController {
     /// The hashes recorded since the last call, if the configuration asks for them.
     pub fn take_hashes(&mut self) -> Vec<TickHashes> {
         std::mem::take(&mut self.hashes)
-    }
-
-    /// Drops frames between two groups, both ways, until [`Self::heal`].
-    pub fn partition(&mut self, side_a: &[usize], side_b: &[usize]) {
-        self.state.fabric.cut(side_a, side_b);
-        self.state.fabric.cut(side_b, side_a);
-    }
-
-    /// Drops frames that a VM of `from` sends to one of `to`, until [`Self::heal`].
-    pub fn one_way(&mut self, from: &[usize], to: &[usize]) {
-        self.state.fabric.cut(from, to);
-    }
-
-    fn connection(&mut self, vm: usize, change: impl FnOnce(&mut LinkFaults)) {
-        let mut faults = self.state.fabric.faults(vm).clone();
-        change(&mut faults);
-        self.state.fabric.set_faults(vm, faults);
-    }
-
-    /// Adds `ns` to the latency of VM `vm`'s connection (instead of an earlier addition).
-    pub fn latency(&mut self, vm: usize, ns: u64) {
-        self.connection(vm, |faults| faults.latency_ns = ns);
-    }
-
-    /// Adds up to `ns` at random to the latency of VM `vm`'s connection, keeping the order.
-    pub fn jitter(&mut self, vm: usize, ns: u64) {
-        self.connection(vm, |faults| faults.jitter_ns = ns);
-    }
-
-    /// Loses so many of a million frames of VM `vm`'s connection.
-    pub fn loss(&mut self, vm: usize, ppm: u32) {
-        self.connection(vm, |faults| faults.loss_ppm = ppm);
-    }
-
-    /// Holds frames of VM `vm`'s connection back by up to `ns`, so that others overtake them.
-    pub fn reorder(&mut self, vm: usize, ns: u64) {
-        self.connection(vm, |faults| faults.reorder_ns = ns);
-    }
-
-    /// Ends all network faults.
-    pub fn heal(&mut self) {
-        self.state.fabric.heal();
     }
 
     /// Cuts VM `vm`'s power; all it held in memory, and what was on its way to it, is lost.

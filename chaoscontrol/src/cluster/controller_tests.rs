@@ -116,6 +116,42 @@ fn a_restored_cluster_goes_on_like_the_original() {
 }
 
 #[test]
+fn what_a_clog_holds_survives_forks_and_restarts() {
+    let mut cluster = three();
+    cluster.bandwidth(0, 100_000);
+    cluster.corruption(0, 500_000);
+    cluster.duplicate(0, 500_000);
+    cluster.clog(1);
+    let mut frame = super::mac(1).to_vec();
+    frame.resize(1000, 0);
+    let played = |mut cluster: SimulationController, cut: bool| {
+        for _ in 0..20 {
+            let now = cluster.now();
+            cluster.carry(now, 0, &frame);
+            cluster.run_until(now + 2 * MS);
+            if cut {
+                let snapshot = cluster.snapshot();
+                cluster = SimulationController::from_snapshot(&snapshot).unwrap();
+            }
+        }
+        let held = cluster.network_stats().held;
+        assert!(held > 20 && cluster.network_stats().delivered == 0);
+        cluster.kill(1);
+        cluster.restart(1);
+        cluster.release(1);
+        assert_eq!(cluster.vm(1).waiting_bytes(), 1000 * held);
+        assert_eq!(cluster.network_stats().bytes, 1000 * held);
+        cluster.run_until(300 * MS);
+        (cluster.network_stats().clone(), cluster.state_hash())
+    };
+    let start = cluster.snapshot();
+    let first = played(cluster, false);
+    let fork = SimulationController::from_snapshot(&start).unwrap();
+    assert_eq!(played(fork, true), first);
+    assert!(first.0.corrupted > 0);
+}
+
+#[test]
 fn impossible_clusters_are_refused() {
     let boot = three().boot;
     for (vms, clients) in [(0, 0), (17, 0), (2, 2)] {

@@ -1,73 +1,32 @@
-//! The network between the VMs: a switch whose links lose, delay and reorder by
-//! reproducible random decisions.
+//! The network between the VMs: a switch whose links fail by reproducible random decisions.
 //!
-//! Each direction of each pair of VMs is a link with a random stream of its own. Every
-//! frame draws the same number of values whatever the faults are, so that changing one
-//! fault does not reroll the fate of frames that it does not concern.
+//! Each direction of each pair of VMs is a link with a random stream of its own. What came
+//! through its link, whatever that did to it, waits in front of a clog if there is one.
 
 use std::collections::BTreeSet;
 
+use super::link::{Link, LinkFaults};
+use super::stats::NetworkStats;
 use crate::machine::RandomStream;
 
 /// The least latency of a link, and the length of a cluster's tick, in ns: what a VM
 /// sends in a tick can't arrive in the same one, so VMs may run it in any order.
 pub const TICK_NS: u64 = 1_000_000;
 
-/// What is wrong with a VM's connection. Where sender and receiver differ the greater counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct LinkFaults {
-    /// Added to the base latency, in ns.
-    pub latency_ns: u64,
-    /// Greatest random addition, in ns; order is kept.
-    pub jitter_ns: u64,
-    /// Frames lost, in parts per million.
-    pub loss_ppm: u32,
-    /// Greatest time in ns for which a frame is held back while others overtake it.
-    pub reorder_ns: u64,
-}
-
-/// What became of the frames, counted per receiver (a broadcast counts once for each).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct NetworkStats {
-    /// Frames that are delivered or on their way.
-    pub delivered: u64,
-    /// Bytes of those.
-    pub bytes: u64,
-    /// Dropped between two sides of a partition.
-    pub partitioned: u64,
-    /// Lost at random.
-    pub lost: u64,
-    /// Dropped since the receiver was off.
-    pub down: u64,
-    /// Dropped since too much waited for the receiver.
-    pub overflowed: u64,
-    /// Without a receiver, or too short for Ethernet.
-    pub unroutable: u64,
-    /// Delivered frames that overtook another or were overtaken.
-    pub reordered: u64,
-}
-
-impl NetworkStats {
-    /// All frames that were dropped, whatever the cause.
-    pub fn dropped(&self) -> u64 {
-        self.partitioned + self.lost + self.down + self.overflowed + self.unroutable
-    }
-}
+/// Bytes of frames that clogs hold for one VM; what comes then is dropped.
+const MAX_HELD: u64 = 16 << 20;
 
 /// A frame's arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Arrival {
     /// T in ns.
     pub at: u64,
+    /// The sending VM.
+    pub from: usize,
     /// The receiving VM.
     pub to: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Link {
-    random: RandomStream,
-    /// Arrival of the last frame that kept its place.
-    last: u64,
+    /// What arrives.
+    pub frame: Vec<u8>,
 }
 
 /// A switch between the eth0 of all VMs.
@@ -76,6 +35,11 @@ pub struct NetworkFabric {
     base_latency_ns: u64,
     faults: Vec<LinkFaults>,
     cuts: BTreeSet<(usize, usize)>,
+    clogs: BTreeSet<usize>,
+    /// What clogs hold, in the order in which it was sent.
+    held: Vec<Arrival>,
+    /// Bytes of that for each receiver.
+    held_bytes: Vec<u64>,
     /// Link from `a` to `b` at `a * vms + b`.
     links: Vec<Link>,
     pub(super) stats: NetworkStats,
@@ -89,26 +53,23 @@ pub fn mac(index: usize) -> [u8; 6] {
 impl NetworkFabric {
     /// A sound network between `vms` machines; a latency below [`TICK_NS`] counts as that.
     pub fn new(vms: usize, base_latency_ns: u64, seed: u64) -> NetworkFabric {
-        let mut fabric = NetworkFabric {
+        let links = 0..(vms * vms) as u64;
+        NetworkFabric {
             base_latency_ns: base_latency_ns.max(TICK_NS),
             faults: vec![LinkFaults::default(); vms],
             cuts: BTreeSet::new(),
-            links: Vec::new(),
+            clogs: BTreeSet::new(),
+            held: Vec::new(),
+            held_bytes: vec![0; vms],
+            links: links.map(|link| Link::new(stream(seed, link))).collect(),
             stats: NetworkStats::default(),
-        };
-        fabric.links = (0..vms * vms)
-            .map(|link| Link {
-                random: RandomStream::derive(seed, "link", &[link as u64]),
-                last: 0,
-            })
-            .collect();
-        fabric
+        }
     }
 
     /// Derives the links' random streams anew, for a branch of its own.
     pub fn reseed(&mut self, seed: u64) {
-        for (i, link) in self.links.iter_mut().enumerate() {
-            link.random = RandomStream::derive(seed, "link", &[i as u64]);
+        for (link, number) in self.links.iter_mut().zip(0..) {
+            link.reseed(stream(seed, number));
         }
     }
 
@@ -125,11 +86,15 @@ impl NetworkFabric {
     /// Sets what is wrong with VM `vm`'s connection. Later frames need not wait for
     /// earlier ones that are still on their way.
     pub fn set_faults(&mut self, vm: usize, faults: LinkFaults) {
+        let other_rate = self.faults[vm].bytes_per_s != faults.bytes_per_s;
         self.faults[vm] = faults;
         let vms = self.faults.len();
         for (i, link) in self.links.iter_mut().enumerate() {
             if i / vms == vm || i % vms == vm {
-                link.last = 0;
+                link.forget_order();
+                if other_rate {
+                    link.forget_queue();
+                }
             }
         }
     }
@@ -141,8 +106,32 @@ impl NetworkFabric {
         }
     }
 
-    /// Ends all faults; latency stays, the base's and what a fault added to it.
-    pub fn heal(&mut self) {
+    /// Holds all frames from and to VM `vm`, until [`NetworkFabric::release`] or
+    /// [`NetworkFabric::heal`].
+    pub fn clog(&mut self, vm: usize) {
+        self.clogs.insert(vm);
+    }
+
+    /// Ends VM `vm`'s clog at T = `time`, and returns all that was held and no other clog
+    /// holds: late, complete, and in the order in which it would have arrived.
+    pub fn release(&mut self, time: u64, vm: usize) -> Vec<Arrival> {
+        self.clogs.remove(&vm);
+        let clogs = &self.clogs;
+        let is_free = |a: &mut Arrival| !clogs.contains(&a.from) && !clogs.contains(&a.to);
+        let mut released: Vec<Arrival> = self.held.extract_if(.., is_free).collect();
+        released.sort_by_key(|arrival| arrival.at);
+        let earliest = time.saturating_add(self.base_latency_ns);
+        for arrival in &mut released {
+            arrival.at = arrival.at.max(earliest);
+            self.held_bytes[arrival.to] -= arrival.frame.len() as u64;
+            self.stats.count(arrival.frame.len());
+        }
+        released
+    }
+
+    /// Ends all faults at T = `time`, and returns what clogs held; latency stays, the base's
+    /// and what a fault added to it.
+    pub fn heal(&mut self, time: u64) -> Vec<Arrival> {
         self.cuts.clear();
         for vm in 0..self.faults.len() {
             let latency_ns = self.faults[vm].latency_ns;
@@ -154,6 +143,8 @@ impl NetworkFabric {
                 },
             );
         }
+        let clogs = std::mem::take(&mut self.clogs).into_iter();
+        clogs.flat_map(|vm| self.release(time, vm)).collect()
     }
 
     /// Decides on a frame that VM `from` sends at T = `time`.
@@ -171,43 +162,45 @@ impl NetworkFabric {
             self.stats.unroutable += 1;
         }
         receivers
-            .filter_map(|to| self.pass(time, from, to, frame.len()))
+            .flat_map(|to| self.pass(time, from, to, frame))
             .collect()
     }
 
-    fn pass(&mut self, time: u64, from: usize, to: usize, length: usize) -> Option<Arrival> {
-        let (a, b) = (&self.faults[from], &self.faults[to]);
-        let loss = a.loss_ppm.max(b.loss_ppm);
-        let latency = a.latency_ns.max(b.latency_ns);
-        let jitter = a.jitter_ns.max(b.jitter_ns);
-        let window = a.reorder_ns.max(b.reorder_ns);
+    fn pass(&mut self, time: u64, from: usize, to: usize, frame: &[u8]) -> Vec<Arrival> {
+        let faults = LinkFaults::worse(&self.faults[from], &self.faults[to]);
+        let cut = self.cuts.contains(&(from, to));
         let link = &mut self.links[from * self.faults.len() + to];
-        let lost = link.random.chance(loss);
-        let jitter = link.random.below(jitter.saturating_add(1));
-        let held = link.random.below(window.saturating_add(1));
-        if self.cuts.contains(&(from, to)) {
-            self.stats.partitioned += 1;
-            return None;
+        let latency = self.base_latency_ns;
+        let copies = link.pass(time, frame, cut, latency, &faults, &mut self.stats);
+        let arrivals = copies.into_iter().map(|(at, frame)| Arrival {
+            at,
+            from,
+            to,
+            frame,
+        });
+        if self.clogs.contains(&from) || self.clogs.contains(&to) {
+            arrivals.for_each(|arrival| self.hold(arrival));
+            return Vec::new();
         }
-        if lost {
-            self.stats.lost += 1;
-            return None;
-        }
-        let due = time
-            .saturating_add(self.base_latency_ns)
-            .saturating_add(latency)
-            .saturating_add(jitter);
-        let at = if held == 0 {
-            link.last = link.last.max(due);
-            link.last
-        } else {
-            self.stats.reordered += 1;
-            due.saturating_add(held)
-        };
-        self.stats.delivered += 1;
-        self.stats.bytes += length as u64;
-        Some(Arrival { at, to })
+        arrivals
+            .inspect(|arrival| self.stats.count(arrival.frame.len()))
+            .collect()
     }
+
+    fn hold(&mut self, arrival: Arrival) {
+        let bytes = self.held_bytes[arrival.to] + arrival.frame.len() as u64;
+        if bytes > MAX_HELD {
+            self.stats.overflowed += 1;
+        } else {
+            self.stats.held += 1;
+            self.held_bytes[arrival.to] = bytes;
+            self.held.push(arrival);
+        }
+    }
+}
+
+fn stream(seed: u64, link: u64) -> RandomStream {
+    RandomStream::derive(seed, "link", &[link])
 }
 
 #[cfg(test)]
@@ -234,11 +227,16 @@ mod tests {
     #[test]
     fn frames_reach_whom_they_are_for() {
         let mut net = fabric();
-        let one = net.send(5, 0, &frame(mac(2)));
-        let at = 5 + TICK_NS;
-        assert_eq!(one, [Arrival { at, to: 2 }]);
-        let all = net.send(5, 1, &frame([0xFF; 6]));
-        assert_eq!(all, [Arrival { at, to: 0 }, Arrival { at, to: 2 }]);
+        let mut receivers = |from, to| {
+            let arrivals = net.send(5, from, &frame(to)).into_iter();
+            let checked = arrivals.map(|a| {
+                assert_eq!((a.at, a.from, a.frame), (5 + TICK_NS, from, frame(to)));
+                a.to
+            });
+            checked.collect::<Vec<usize>>()
+        };
+        assert_eq!(receivers(0, mac(2)), [2]);
+        assert_eq!(receivers(1, [0xFF; 6]), [0, 2]);
         assert!(net.send(5, 1, &frame(mac(1))).is_empty());
         assert!(net.send(5, 1, &frame(mac(3))).is_empty());
         assert!(net.send(5, 1, &[2]).is_empty());
@@ -261,7 +259,7 @@ mod tests {
                 ..LinkFaults::default()
             },
         );
-        net.heal();
+        assert_eq!(net.heal(0), []);
         assert_eq!((net.faults(0).latency_ns, net.faults(0).loss_ppm), (7, 0));
         net.set_faults(0, LinkFaults::default());
         assert_eq!(net.send(0, 0, &frame(mac(1))).len(), 1);
@@ -312,5 +310,50 @@ mod tests {
         };
         assert_eq!(lost(0), lost(5_000_000));
         assert!((15..45).contains(&lost(0).iter().filter(|l| **l).count()));
+    }
+
+    #[test]
+    fn a_clog_holds_and_releases_late_complete_and_in_order() {
+        let mut net = fabric();
+        let numbered = |n: u8, to| {
+            let mut frame = frame(mac(to));
+            frame[20] = n;
+            frame
+        };
+        net.clog(1);
+        net.clog(2);
+        for n in 0..100 {
+            assert_eq!(net.send(u64::from(n), 0, &numbered(n, 1)), []);
+        }
+        assert_eq!(net.send(100, 1, &numbered(0, 2)), []);
+        assert_eq!(
+            net.send(100, 0, &numbered(0, 1)).len() + net.send(0, 2, &[2]).len(),
+            0
+        );
+        let late = 50 * TICK_NS;
+        let released = net.clone().release(late, 1);
+        let numbers = released.iter().map(|a| a.frame[20]);
+        assert!(numbers.eq((0..100).chain([0])));
+        assert!(released.iter().all(|a| (a.to, a.at) == (1, late + TICK_NS)));
+        assert_eq!(net.stats().held, 102);
+        assert_eq!(net.stats().delivered, 0);
+        // Healing releases all, also what two clogs held.
+        assert_eq!(net.heal(late).len(), 102);
+        assert_eq!(net.stats().delivered, 102);
+        assert_eq!(net.held_bytes, [0; 3]);
+        assert_eq!(net.send(late, 0, &numbered(0, 1)).len(), 1);
+    }
+
+    #[test]
+    fn what_a_clog_holds_is_bounded() {
+        let mut net = fabric();
+        net.clog(0);
+        let mut large = mac(0).to_vec();
+        large.resize(1 << 20, 0);
+        for _ in 0..20 {
+            net.send(0, 1, &large);
+        }
+        assert_eq!((net.stats().held, net.stats().overflowed), (16, 4));
+        assert_eq!(net.release(0, 0).len(), 16);
     }
 }

@@ -150,9 +150,13 @@ fn packets(stats: &NetworkStats) -> BTreeMap<&'static str, u64> {
         ("delivered", stats.delivered),
         ("partitioned", stats.partitioned),
         ("lost", stats.lost),
+        ("congested", stats.congested),
         ("down", stats.down),
         ("overflowed", stats.overflowed),
         ("unroutable", stats.unroutable),
+        ("corrupted", stats.corrupted),
         ("reordered", stats.reordered),
+        ("duplicated", stats.duplicated),
+        ("held", stats.held),
     ])
 }
