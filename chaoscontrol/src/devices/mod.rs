@@ -7,6 +7,7 @@
 //! has a defined result.
 
 pub mod clock;
+pub mod disk;
 pub mod pic;
 pub mod pit;
 pub mod platform;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cpu::{CpuConfig, Engine};
+use crate::devices::disk::DiskConfig;
 
 /// Kernel command line of every machine; [`VmConfig::cmdline`] follows it.
 ///
@@ -13,6 +14,9 @@ pub const BASE_CMDLINE: &str = "console=ttyS0 quiet lpj=1000 pmtmr=0x608 reboot=
     virtio_net.napi_tx=0 \
     random.trust_cpu=off virtio_mmio.device=4K@0xd0001000:6 virtio_mmio.device=4K@0xd0002000:7 \
     virtio_mmio.device=4K@0xd0003000:9";
+
+/// Follows [`BASE_CMDLINE`] where there is a disk.
+const DISK_CMDLINE: &str = "virtio_mmio.device=4K@0xd0000000:5";
 
 /// What a [`super::DeterministicVm`] is made from. Two machines made from equal
 /// configurations are equal, and stay so.
@@ -35,6 +39,8 @@ pub struct VmConfig {
     pub initrd: Arc<[u8]>,
     /// Appended to [`BASE_CMDLINE`].
     pub cmdline: String,
+    /// Its disk, if it has one: `/dev/vda`. Default: none.
+    pub disk: Option<DiskConfig>,
     /// The date at power-on, in seconds since 1970. Default: 2025-01-01, 00:00 UTC.
     pub epoch: u64,
     /// Virtual time of one instruction in ns, 1..=1_000_000. Default: 10.
@@ -57,6 +63,7 @@ impl Default for VmConfig {
             kernel: Arc::from([]),
             initrd: Arc::from([]),
             cmdline: String::new(),
+            disk: None,
             epoch: 1_735_689_600,
             instruction_ns: 10,
             exit_ns: 1_000,
@@ -79,9 +86,9 @@ impl VmConfig {
 
     /// The whole kernel command line.
     pub fn full_cmdline(&self) -> String {
-        match self.cmdline.trim() {
-            "" => BASE_CMDLINE.into(),
-            more => format!("{BASE_CMDLINE} {more}"),
-        }
+        let disk = self.disk.as_ref().map_or("", |_| DISK_CMDLINE);
+        let parts = [BASE_CMDLINE, disk, self.cmdline.trim()];
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join(" ")
     }
 }

@@ -57,6 +57,7 @@ mod vm;
 mod vm_tests;
 
 pub use crate::cpu::{CpuConfig, Engine};
+pub use crate::devices::disk::{DiskConfig, DiskImage, ImageError};
 pub use crate::devices::random::RandomStream;
 pub use clock::{Clock, MAX_SKEW_PPM, MIN_SKEW_PPM, VirtualTsc};
 pub use config::{BASE_CMDLINE, VmConfig};
