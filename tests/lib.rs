@@ -4,7 +4,7 @@ pub mod qemu;
 
 use std::path::Path;
 
-use chaoscontrol::image::{Initramfs, KernelRequest, kernel};
+use chaoscontrol::image::{Contents, Initramfs, KernelRequest, kernel};
 use chaoscontrol::machine::VmConfig;
 
 /// The machine that boots the default kernel to `executable`, which is what the agent
@@ -15,7 +15,7 @@ use chaoscontrol::machine::VmConfig;
 pub fn machine(executable: &Path) -> VmConfig {
     let say = |line: &str| eprintln!("{line}");
     let kernel = kernel::locate(&KernelRequest::default(), &say).expect("a guest kernel");
-    let initramfs = Initramfs::pack(executable, &[]).expect("a packed executable");
+    let initramfs = Initramfs::pack(executable, &Contents::default()).expect("a packed executable");
     VmConfig {
         kernel: kernel.bytes,
         initrd: initramfs.bytes,

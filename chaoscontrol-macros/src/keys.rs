@@ -20,6 +20,8 @@ pub enum Kind {
     Text,
     /// A list of non-empty strings.
     Texts,
+    /// A list of non-empty strings and of expressions that are some.
+    Programs,
     /// A list of fault names.
     Faults,
     /// A file or a function.
@@ -64,6 +66,7 @@ pub const KEYS: [Key; 27] = [
     key("schedule", "schedule", Kind::Schedule),
     key("require", "require", Kind::Texts),
     key("memory", "memory", Kind::Memory(32 << 20, 3 << 30)),
+    key("binaries", "binaries", Kind::Programs),
     key("files", "files", Kind::Texts),
     key("kernel", "kernel", Kind::Text),
     key("engine", "engine", Kind::Engine(&["soft", "kvm", "auto"])),
@@ -79,7 +82,6 @@ pub const KEYS: [Key; 27] = [
     key("tolerance", "", Kind::Planned),
     key("check", "", Kind::Planned),
     key("disk", "", Kind::Planned),
-    key("binaries", "", Kind::Planned),
 ];
 
 /// The faults that `faults = [...]` may name and that reach all VMs.

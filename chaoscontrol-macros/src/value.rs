@@ -55,6 +55,7 @@ pub fn check(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
             let texts = texts(key, value, &mut errors);
             errors.0.map_or(Ok(Value::new(quote!(&[#(#texts),*]))), Err)
         }
+        Kind::Programs => programs(key, value),
         Kind::Faults => faults(key, value),
         Kind::Schedule => schedule(key, value, root),
         Kind::Engine(names) => engine(key, value, names, root),
@@ -203,6 +204,33 @@ fn texts(key: &Key, value: &Expr, errors: &mut Errors) -> Vec<LitStr> {
         texts.push(found);
     }
     texts
+}
+
+/// Paths of programs, which are literals or whatever the compiler makes one of.
+fn programs(key: &Key, value: &Expr) -> Result<Value> {
+    let expected = "a list of paths, as in [env!(\"CARGO_BIN_EXE_x\"), \"/usr/bin/y\"]";
+    let Expr::Array(array) = value else {
+        return Err(wrong(key, value, expected));
+    };
+    let mut errors = Errors::default();
+    let mut written = Vec::new();
+    for element in &array.elems {
+        if let Expr::Lit(_) = element {
+            let Some(path) = errors.note(text(key, element, expected)) else {
+                continue;
+            };
+            if written.contains(&path.value()) {
+                errors.push(Error::new_spanned(&path, "this is in the list already"));
+            }
+            written.push(path.value());
+        } else if !matches!(element, Expr::Macro(_) | Expr::Path(_)) {
+            errors.push(wrong(key, element, expected));
+        }
+    }
+    let elements = array.elems.iter();
+    errors
+        .0
+        .map_or(Ok(Value::new(quote!(&[#(#elements),*]))), Err)
 }
 
 fn faults(key: &Key, value: &Expr) -> Result<Value> {

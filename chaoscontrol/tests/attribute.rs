@@ -42,6 +42,7 @@ mod nested {
         schedule = fixed,
         require = ["something commits"],
         memory = "256M",
+        binaries = ["/bin/sh", concat!("/bin/", "ls")],
         files = ["tests/data"],
         kernel = "vmlinux",
         engine = "auto",
@@ -73,6 +74,7 @@ fn keys_and_attributes_arrive() {
     assert!(matches!(keys.schedule, Some(Schedule::Function(_))));
     assert_eq!(keys.require, ["something commits"]);
     assert_eq!(keys.memory, Some(256 << 20));
+    assert_eq!(keys.binaries, ["/bin/sh", "/bin/ls"]);
     assert_eq!(keys.files, ["tests/data"]);
     assert_eq!(keys.kernel, Some("vmlinux"));
     assert_eq!(keys.engine, Some(EngineChoice::Auto));

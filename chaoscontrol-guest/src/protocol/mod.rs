@@ -49,6 +49,9 @@ pub const EDGES: u64 = 0xE_0000;
 /// Size of the table at [`EDGES`], in bytes.
 pub const EDGES_BYTES: usize = 0x1_0000;
 
+/// The guest's file that lists the paths of the packed programs, one a line.
+pub const PROGRAMS: &str = "/etc/chaoscontrol/programs";
+
 /// Answer: the message was taken.
 pub const OK: u64 = 0;
 

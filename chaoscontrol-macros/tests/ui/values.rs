@@ -28,7 +28,7 @@ struct Node;
 )]
 fn test(_: Node) {}
 
-#[chaos_test(vms = 17, memory = "16M", duration = "1us", epoch = 4102444801, engine = 2)]
+#[chaos_test(vms = 17, memory = "16M", duration = "1us", epoch = 4102444801, engine = 2, binaries = ["", 3, 1 + 1, "a", "a"])]
 fn limits(_: Node) {}
 
 fn main() {}

@@ -127,6 +127,8 @@ pub struct Attributes {
     pub require: &'static [&'static str],
     /// Memory of a VM in bytes.
     pub memory: Option<u64>,
+    /// Programs to pack, relative to the package.
+    pub binaries: &'static [&'static str],
     /// Files and folders to pack, relative to the package.
     pub files: &'static [&'static str],
     /// A kernel image, relative to the package.
@@ -161,6 +163,7 @@ impl Attributes {
         schedule: None,
         require: &[],
         memory: None,
+        binaries: &[],
         files: &[],
         kernel: None,
         engine: None,

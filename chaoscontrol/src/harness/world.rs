@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::engine::NoEngine;
 use super::entry::Package;
-use super::registry::TestCase;
+use super::registry::{Attributes, TestCase};
 use super::settings::{Settings, SettingsError, Sources};
 use super::unwithheld::unwithheld;
 use crate::cluster::{self, BootFailure, ClusterConfig};
@@ -17,7 +17,7 @@ use crate::cpu::{Engine, UnsupportedHost, supported};
 use crate::explore::simulation::Scenario;
 use crate::fault::{Aim, Generator, Whom};
 use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest, Variant};
-use crate::image::{Initramfs, InitramfsError};
+use crate::image::{Contents, Initramfs, InitramfsError};
 use crate::machine::{VmConfig, VmSnapshot, traps_rdtsc};
 
 /// The variable by which somebody insists on a kernel that lets RDTSC through to the host.
@@ -99,7 +99,7 @@ pub struct World {
 struct Machine {
     engine: Engine,
     kernel: Option<PathBuf>,
-    files: Vec<(PathBuf, String)>,
+    contents: Contents,
     memory: u64,
     epoch: u64,
     instruction_ns: u64,
@@ -140,7 +140,7 @@ impl World {
                 .attributes
                 .kernel
                 .map(|name| kernel_file(&folder, name)),
-            files: files(&folder, case.attributes.files),
+            contents: contents(&folder, &case.attributes),
             memory: settings.memory,
             epoch: settings.epoch,
             instruction_ns: settings.instruction_ns,
@@ -177,12 +177,22 @@ impl World {
 /// # Errors
 /// The executable cannot be found or packed.
 pub fn pack(case: &TestCase, package: &Package) -> Result<Initramfs, WorldError> {
-    packed(&files(&package.folder(), case.attributes.files))
+    packed(&contents(&package.folder(), &case.attributes))
 }
 
-fn packed(files: &[(PathBuf, String)]) -> Result<Initramfs, WorldError> {
+fn packed(contents: &Contents) -> Result<Initramfs, WorldError> {
     let executable = env::current_exe().map_err(WorldError::Executable)?;
-    Ok(Initramfs::pack(&executable, files)?)
+    Ok(Initramfs::pack(&executable, contents)?)
+}
+
+/// What a test wants packed besides its executable.
+fn contents(package: &Path, attributes: &Attributes) -> Contents {
+    let binaries = attributes.binaries.iter();
+    Contents {
+        programs: binaries.map(|name| package.join(name)).collect(),
+        files: files(package, attributes.files),
+        root: None,
+    }
 }
 
 /// A kernel's file is named from the package's folder; the name of one of ours is no file.
@@ -243,7 +253,7 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
     };
     let kernel = kernel::locate(&request, say)?;
     let unreproducible = unreproducible(machine.engine, &kernel, say)?;
-    let initramfs = packed(&machine.files)?;
+    let initramfs = packed(&machine.contents)?;
     let unwithheld = match machine.engine {
         Engine::Soft => Vec::new(),
         Engine::Kvm => unwithheld(&initramfs.executables()),

@@ -1,19 +1,20 @@
-//! The initramfs: the test executable as `/init`, with the shared libraries that its
-//! ELF header asks for and whatever files a test names.
+//! The initramfs: the test executable as `/init`, and the programs and files that a test
+//! names; programs with the shared libraries that their ELF headers ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chaoscontrol_guest::protocol::PROGRAMS;
 use object::elf::ELFMAG;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::cpio::Cpio;
 use super::elf::{self, ElfError, Program};
+use super::libraries::{Object, Search, plain};
 use super::opcodes;
 use crate::cpu::ram::PAGE_SIZE;
 use crate::cpu::soft::coverage::{CodeMap, CodeOrigin};
@@ -44,6 +45,39 @@ pub enum InitramfsError {
         /// Where it was looked for.
         searched: String,
     },
+    /// Two programs have one name.
+    #[error(
+        "two programs are called {name}: {first} and {second}; `node.command` finds a program by its file name, so pack one of them under another"
+    )]
+    Name {
+        /// The name.
+        name: String,
+        /// The program that was packed first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// Two files of the host would be one in the guest.
+    #[error("{first} and {second} would both be {guest} in the guest; leave one of them out")]
+    Place {
+        /// The path in the guest.
+        guest: String,
+        /// The file that was packed first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+}
+
+/// What a guest finds in its file system besides the test executable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Contents {
+    /// Programs on the host, to be packed with their libraries.
+    pub programs: Vec<PathBuf>,
+    /// Files and folders on the host, and their paths in the guest.
+    pub files: Vec<(PathBuf, String)>,
+    /// A folder that lies over the host's file system: what is below it is taken instead.
+    pub root: Option<PathBuf>,
 }
 
 /// An executable file inside of the guest.
@@ -72,15 +106,11 @@ pub struct Initramfs {
     others: Vec<opcodes::Program>,
 }
 
-/// Where the dynamic loaders of common distributions look.
-const LIBRARY_FOLDERS: [&str; 6] = [
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-];
+/// Folders of the system, whose programs find their data by their own path and so keep it.
+const SYSTEM: [&str; 5] = ["/usr", "/bin", "/sbin", "/lib", "/opt"];
+
+/// Where other programs go, since the path of a checkout is not to be part of a run.
+const PROGRAM_FOLDER: &str = "/usr/local/bin";
 
 /// Directories that the agent mounts on or writes to.
 const DIRECTORIES: [&str; 9] = [
@@ -98,22 +128,47 @@ const TEXT_FILES: [(&str, &str); 3] = [
 ];
 
 impl Initramfs {
-    /// Packs `executable` as `/init` with its libraries, and `files` (host path, guest
-    /// path; folders with all they hold).
+    /// Packs `executable` as `/init` with its libraries, and `contents`.
     ///
     /// # Errors
     /// See [`InitramfsError`].
-    pub fn pack(
-        executable: &Path,
-        files: &[(PathBuf, String)],
-    ) -> Result<Initramfs, InitramfsError> {
-        let mut packer = Packer::default();
+    pub fn pack(executable: &Path, contents: &Contents) -> Result<Initramfs, InitramfsError> {
+        let mut packer = Packer::new(contents.root.clone());
         packer.program(executable, "/init")?;
-        for (host, guest) in files {
+        let mut named: BTreeMap<String, &Path> = BTreeMap::new();
+        let mut list = String::new();
+        for program in &contents.programs {
+            let guest = place(program);
+            let name = guest.rsplit('/').next().unwrap_or_default().to_owned();
+            if let Some(first) = named.get(&name) {
+                return Err(InitramfsError::Name {
+                    name,
+                    first: first.display().to_string(),
+                    second: program.display().to_string(),
+                });
+            }
+            packer.program(program, &guest)?;
+            list.push_str(&guest);
+            list.push('\n');
+            named.insert(name, program);
+        }
+        for (host, guest) in &contents.files {
             packer.tree(host, guest)?;
+        }
+        if !list.is_empty() {
+            packer.content(PROGRAMS, list.into_bytes());
         }
         Ok(packer.finish())
     }
+}
+
+/// Where in the guest a program of the host goes.
+fn place(program: &Path) -> String {
+    if SYSTEM.iter().any(|folder| program.starts_with(folder)) {
+        return plain(&program.display().to_string());
+    }
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    format!("{PROGRAM_FOLDER}/{name}")
 }
 
 impl Initramfs {
@@ -152,12 +207,19 @@ impl Initramfs {
 }
 
 /// An initramfs in the making; [`Initramfs::pack`] is what a test VM needs.
-#[derive(Default)]
 pub struct Packer {
+    search: Search,
     programs: Vec<PackedFile>,
     data: BTreeMap<String, Vec<u8>>,
     others: Vec<opcodes::Program>,
-    libraries: BTreeSet<String>,
+    /// What on the host each path in the guest is.
+    packed: BTreeMap<String, PathBuf>,
+}
+
+impl Default for Packer {
+    fn default() -> Packer {
+        Packer::new(None)
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, InitramfsError> {
@@ -168,35 +230,89 @@ fn read(path: &Path) -> Result<Vec<u8>, InitramfsError> {
 }
 
 impl Packer {
-    /// Adds the executable `host` as `guest`, and the shared libraries it asks for.
+    /// An empty one, which takes files below `root` before those of the host.
+    pub fn new(root: Option<PathBuf>) -> Packer {
+        Packer {
+            search: Search::new(root),
+            programs: Vec::new(),
+            data: BTreeMap::new(),
+            others: Vec::new(),
+            packed: BTreeMap::new(),
+        }
+    }
+
+    /// Adds the executable `host` as `guest`, with its interpreter and the shared libraries
+    /// that it and they ask for.
     ///
     /// # Errors
     /// See [`InitramfsError`].
     pub fn program(&mut self, host: &Path, guest: &str) -> Result<(), InitramfsError> {
-        let data = read(host)?;
-        let program = Program::parse(host, &data)?;
-        self.programs.push(PackedFile {
-            host_path: host.to_owned(),
-            guest_path: guest.to_owned(),
-            content: elf::stripped(&data, &program).into(),
-            text: program.text.clone(),
-        });
-        if let Some(interpreter) = &program.interpreter
-            && self.libraries.insert(interpreter.clone())
-        {
-            self.program(Path::new(interpreter), interpreter)?;
-        }
-        for library in &program.needed {
-            // The interpreter is loaded by its path and found again by its name.
-            let is_interpreter = |l: &String| l.ends_with(&format!("/{library}")) || l == library;
-            if self.libraries.iter().any(is_interpreter) {
-                continue;
+        let mut objects = vec![self.object(host, guest, None)?];
+        let start = &objects[0].program;
+        if let Some(interpreter) = start.interpreter.clone() {
+            let wanted = Path::new(&interpreter);
+            if !self.search.host(wanted).is_file() {
+                let folder = wanted.parent().unwrap_or(wanted).display().to_string();
+                return Err(missing(&interpreter, host, folder));
             }
-            let (found, guest) = find(library, &program, host)?;
-            self.libraries.insert(library.clone());
-            self.program(&found, &guest)?;
+            self.object(wanted, &interpreter, Some(0))?;
+        } else if !start.needed.is_empty() {
+            let why = "it is a shared library, not a program".to_owned();
+            let path = host.display().to_string();
+            return Err(ElfError::Broken { path, why }.into());
+        }
+        let mut loaded = BTreeSet::new();
+        let mut asking = 0;
+        while let Some(object) = objects.get(asking) {
+            for library in object.program.needed.clone() {
+                if objects[0].program.interpreter_is(&library) || !loaded.insert(library.clone()) {
+                    continue;
+                }
+                let found = self.search.find(&library, &objects, asking);
+                let (file, guest) =
+                    found.map_err(|searched| missing(&library, &objects[asking].host, searched))?;
+                objects.push(self.object(&file, &guest, Some(asking))?);
+            }
+            asking += 1;
         }
         Ok(())
+    }
+
+    /// Adds the ELF file `host` as `guest`, if it is not there yet.
+    fn object(
+        &mut self,
+        host: &Path,
+        guest: &str,
+        loader: Option<usize>,
+    ) -> Result<Object, InitramfsError> {
+        let host = self.search.host(host);
+        let data = read(&host)?;
+        let program = Program::parse(&host, &data)?;
+        if self.is_new(&host, guest)? {
+            self.programs.push(PackedFile {
+                host_path: host.clone(),
+                guest_path: guest.to_owned(),
+                content: elf::stripped(&data, &program).into(),
+                text: program.text.clone(),
+            });
+        }
+        Ok(self.search.object(program, &host, guest, loader))
+    }
+
+    /// Whether `guest` is not taken yet; if it is, it must be by `host`.
+    fn is_new(&mut self, host: &Path, guest: &str) -> Result<bool, InitramfsError> {
+        match self.packed.get(guest) {
+            None => {
+                self.packed.insert(guest.to_owned(), host.to_owned());
+                Ok(true)
+            }
+            Some(first) if first == host => Ok(false),
+            Some(first) => Err(InitramfsError::Place {
+                guest: guest.to_owned(),
+                first: first.display().to_string(),
+                second: host.display().to_string(),
+            }),
+        }
     }
 
     /// Adds the file `host` as `guest`, or the folder with all that it holds.
@@ -204,11 +320,13 @@ impl Packer {
     /// # Errors
     /// Something of it cannot be read.
     pub fn tree(&mut self, host: &Path, guest: &str) -> Result<(), InitramfsError> {
+        let host = &self.search.host(host);
         let failed = |source| InitramfsError::Read {
             path: host.display().to_string(),
             source,
         };
-        if fs::metadata(host).map_err(failed)?.is_dir() {
+        let kind = fs::metadata(host).map_err(failed)?;
+        if kind.is_dir() {
             let mut names = Vec::new();
             for entry in fs::read_dir(host).map_err(failed)? {
                 names.push(entry.map_err(failed)?.file_name());
@@ -220,7 +338,11 @@ impl Packer {
                     &format!("{guest}/{}", name.to_string_lossy()),
                 )?;
             }
-        } else {
+        } else if !kind.is_file() {
+            return Err(failed(io::Error::other(
+                "it is neither a file nor a folder",
+            )));
+        } else if self.is_new(host, guest)? {
             let data = read(host)?;
             if data.starts_with(&ELFMAG) {
                 self.others.push(opcodes::Program {
@@ -282,120 +404,13 @@ impl Packer {
     }
 }
 
-/// Finds `library` for `program` as the dynamic loader would; answers its host and guest path.
-fn find(
-    library: &str,
-    program: &Program,
-    wanted_by: &Path,
-) -> Result<(PathBuf, String), InitramfsError> {
-    let missing = |searched: String| InitramfsError::Library {
+fn missing(library: &str, wanted_by: &Path, searched: String) -> InitramfsError {
+    InitramfsError::Library {
         library: library.to_owned(),
         wanted_by: wanted_by.display().to_string(),
         searched,
-    };
-    if let Some((folder, _)) = library.rsplit_once('/') {
-        return match Path::new(library).is_file() {
-            true => Ok((library.into(), library.to_owned())),
-            false => Err(missing(folder.to_owned())),
-        };
     }
-    let environment = env::var("LD_LIBRARY_PATH").unwrap_or_default();
-    let own = program.search.iter().map(String::as_str);
-    let own = own.chain(environment.split(':').filter(|folder| !folder.is_empty()));
-    for folder in own.clone() {
-        let host = Path::new(folder).join(library);
-        if host.is_file() {
-            return Ok((host, format!("{}/{library}", guest_folder())));
-        }
-    }
-    for folder in LIBRARY_FOLDERS {
-        let host = Path::new(folder).join(library);
-        if host.is_file() {
-            return Ok((host, format!("{folder}/{library}")));
-        }
-    }
-    let searched: Vec<&str> = own.chain(LIBRARY_FOLDERS).collect();
-    Err(missing(searched.join(", ")))
-}
-
-/// The folder in which the host's own loader, which is packed too, finds libraries unasked.
-fn guest_folder() -> &'static str {
-    LIBRARY_FOLDERS
-        .into_iter()
-        .find(|folder| Path::new(folder).join("libc.so.6").is_file())
-        .unwrap_or("/lib64")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_packs_are_equal_byte_for_byte() {
-        let executable = env::current_exe().unwrap();
-        let first = Initramfs::pack(&executable, &[]).unwrap();
-        let second = Initramfs::pack(&executable, &[]).unwrap();
-        assert_eq!(first.bytes, second.bytes);
-        let names: Vec<&str> = first
-            .programs
-            .iter()
-            .map(|p| p.guest_path.as_str())
-            .collect();
-        assert_eq!(names[0], "/init");
-        assert!(names.iter().any(|n| n.ends_with("/libc.so.6")), "{names:?}");
-        assert_eq!(
-            names.iter().filter(|n| n.contains("ld-linux")).count(),
-            1,
-            "{names:?}"
-        );
-    }
-
-    #[test]
-    fn files_and_folders_are_packed_in_name_order() {
-        let folder = env::temp_dir().join(format!("chaoscontrol-pack-{}", std::process::id()));
-        fs::create_dir_all(folder.join("b")).unwrap();
-        fs::write(folder.join("b/two"), "2").unwrap();
-        fs::write(folder.join("a"), "1").unwrap();
-        let executable = env::current_exe().unwrap();
-        let packed =
-            Initramfs::pack(&executable, &[(folder.clone(), "/tests/data".into())]).unwrap();
-        assert!(packed.others.is_empty(), "{:?}", packed.others);
-        let text = String::from_utf8_lossy(&packed.bytes);
-        let a = text.find("tests/data/a\0").unwrap();
-        let b = text.find("tests/data/b/two\0").unwrap();
-        assert!(a < b);
-        fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn a_program_among_the_files_is_remembered() {
-        let executable = env::current_exe().unwrap();
-        let child = [(executable.clone(), "/bin/child".to_owned())];
-        let packed = Initramfs::pack(&executable, &child).unwrap();
-        let names: Vec<String> = packed.executables().into_iter().map(|p| p.guest).collect();
-        assert_eq!(
-            (names[0].as_str(), names.last().unwrap().as_str()),
-            ("/init", "/bin/child")
-        );
-        assert_eq!(names.len(), packed.programs.len() + 1);
-    }
-
-    #[test]
-    fn a_missing_library_is_named() {
-        let program = Program {
-            interpreter: None,
-            needed: vec![],
-            search: vec!["/nowhere".into()],
-            loaded: 0,
-            text: vec![],
-        };
-        let error = find("libmissing.so.1", &program, Path::new("/bin/thing"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("libmissing.so.1")
-                && error.contains("/bin/thing")
-                && error.contains("/nowhere")
-        );
-    }
-}
+mod tests;

@@ -9,8 +9,9 @@ pub mod cpio;
 pub mod elf;
 pub mod initramfs;
 pub mod kernel;
+pub mod libraries;
 pub mod opcodes;
 pub mod steps;
 
-pub use initramfs::{Initramfs, InitramfsError, PackedFile};
+pub use initramfs::{Contents, Initramfs, InitramfsError, PackedFile};
 pub use kernel::{KernelError, KernelImage, KernelRequest};

@@ -1,8 +1,8 @@
 use std::env;
 
 use super::*;
-use crate::image::Initramfs;
 use crate::image::elf;
+use crate::image::{Contents, Initramfs};
 
 /// Address of the code in [`file`].
 const TEXT: u64 = 0x40_1000;
@@ -147,7 +147,7 @@ fn random_bytes_are_no_transactions() {
 #[test]
 fn this_program_and_its_libraries_ask_before_they_use_the_hosts_randomness() {
     let executable = env::current_exe().unwrap();
-    let packed = Initramfs::pack(&executable, &[]).unwrap();
+    let packed = Initramfs::pack(&executable, &Contents::default()).unwrap();
     let (found, errors) = scan(&packed.executables());
     assert!(errors.is_empty(), "{errors:?}");
     let silent: Vec<_> = found
