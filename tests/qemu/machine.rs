@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chaoscontrol::image::InitramfsError;
+use chaoscontrol::image::fetched::FetchError;
 use chaoscontrol::image::steps::tail;
 
-use super::cached::PackagesError;
 use super::packages::{Kernel, Qemu};
 use super::watch::{Failed, Machine};
 use super::{Command, Run, pack};
@@ -43,7 +43,7 @@ const CMDLINE: &str = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off cry
 pub enum Trouble {
     /// QEMU or its kernel is not there.
     #[error(transparent)]
-    Packages(#[from] PackagesError),
+    Packages(#[from] FetchError),
     /// A command cannot be packed.
     #[error(transparent)]
     Pack(#[from] InitramfsError),

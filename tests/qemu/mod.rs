@@ -5,7 +5,6 @@
 //! Linux. The KVM engine has to be tested there, too.
 
 mod built;
-mod cached;
 mod guest;
 mod list;
 mod machine;
@@ -22,7 +21,6 @@ use std::time::{Duration, Instant};
 use chaoscontrol::cpu::kvm;
 
 pub use built::{BuiltError, Target, built};
-pub use cached::PackagesError;
 pub use guest::enter;
 pub use machine::{Trouble, run as run_in_machine};
 

@@ -1,29 +1,31 @@
 //! QEMU and the machine's kernel, from the distribution's packages, in the cache folder.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use chaoscontrol::image::apt;
+use chaoscontrol::image::fetched::{FetchError, Wanted, made};
 use chaoscontrol::image::steps::{Say, Steps, Stop};
 
-use super::cached::{PackagesError, Wanted, made};
-
+/// The folder of the cache for both.
+const FOLDER: &str = "in-qemu";
 /// QEMU's program.
 const PROGRAM: &str = "qemu-system-x86_64";
 /// Where it comes from unless it is on PATH.
 const QEMU: Wanted = Wanted {
-    name: "qemu",
+    what: "the QEMU for tests of KVM",
+    place: (FOLDER, "qemu"),
     package: "qemu-system-x86",
-    way_out: "install QEMU, so that qemu-system-x86_64 is on PATH",
+    way_out: "install QEMU, so that qemu-system-x86_64 is on PATH; run on a host whose own /dev/kvm runs Linux",
 };
 /// The distribution's present kernel for virtual machines; the package only stands for it.
 const KERNEL: Wanted = Wanted {
-    name: "kernel",
+    what: "the kernel for tests of KVM",
+    place: (FOLDER, "kernel"),
     package: "linux-image-cloud-amd64",
-    way_out: "add a Debian mirror to apt's sources, which has that package",
+    way_out: "add a Debian mirror to apt's sources, which has that package; run on a host whose own /dev/kvm runs Linux",
 };
 /// What the name of the kernel itself begins with.
 const KERNEL_PREFIX: &str = "linux-image-";
@@ -40,7 +42,7 @@ pub struct Qemu {
 
 impl Qemu {
     /// The one on PATH, or else that of the distribution's package.
-    pub fn locate(say: Say<'_>) -> Result<Qemu, PackagesError> {
+    pub fn locate(say: Say<'_>) -> Result<Qemu, FetchError> {
         if apt::on_path(PROGRAM) {
             return Ok(Qemu {
                 program: PROGRAM.into(),
@@ -66,16 +68,8 @@ impl Qemu {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(root) = &self.root {
-            let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
-            let mut list: OsString = root.join(libraries[0]).into();
-            list.push(":");
-            list.push(root.join(libraries[1]));
-            if let Some(rest) = std::env::var_os("LD_LIBRARY_PATH").filter(|r| !r.is_empty()) {
-                list.push(":");
-                list.push(rest);
-            }
-            command.env("LD_LIBRARY_PATH", list);
-            command.env("QEMU_MODULE_DIR", root.join(libraries[0]).join("qemu"));
+            command.env("LD_LIBRARY_PATH", apt::library_path(root));
+            command.env("QEMU_MODULE_DIR", root.join(apt::LIBRARIES).join("qemu"));
             for firmware in ["usr/share/qemu", "usr/share/seabios"] {
                 command.arg("-L").arg(root.join(firmware));
             }
@@ -101,7 +95,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// The distribution's present one, or the one that was so when it was fetched.
-    pub fn locate(say: Say<'_>) -> Result<Kernel, PackagesError> {
+    pub fn locate(say: Say<'_>) -> Result<Kernel, FetchError> {
         let whole = |folder: &Path| {
             let kernel = Kernel::in_folder(folder);
             kernel.image().is_file() && kernel.modules().is_ok()
@@ -133,10 +127,10 @@ impl Kernel {
     ///
     /// # Errors
     /// One of them cannot be read.
-    pub fn modules(&self) -> Result<Vec<(String, Vec<u8>)>, PackagesError> {
+    pub fn modules(&self) -> Result<Vec<(String, Vec<u8>)>, FetchError> {
         let read = |name: &str| {
             let path = self.folder.join(name);
-            fs::read(&path).map_err(|source| PackagesError::Cache {
+            fs::read(&path).map_err(|source| FetchError::Cache {
                 path: path.display().to_string(),
                 source,
             })

@@ -1,6 +1,7 @@
 //! Packages of the distribution without root: apt works on private state and cache
 //! folders, and packages are unpacked, not installed.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -164,6 +165,19 @@ impl Apt {
 pub fn extract(step: &str, package: &Path, root: &Path, steps: &Steps<'_>) -> Result<(), Stop> {
     let mut command = Command::new("dpkg-deb");
     steps.run(step, command.arg("-x").arg(package).arg(root))
+}
+
+/// The LD_LIBRARY_PATH with which programs unpacked below `root` find their libraries, with
+/// the folders of the present one behind.
+pub fn library_path(root: &Path) -> OsString {
+    let present = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    // Before /lib was merged into /usr/lib, packages had libraries there.
+    let own = [LIBRARIES, LIBRARIES.trim_start_matches("usr/")];
+    let own = own.into_iter().map(|folder| root.join(folder));
+    // An empty part would stand for the working directory.
+    let others = std::env::split_paths(&present).filter(|path| !path.as_os_str().is_empty());
+    // A folder with a colon in its name cannot be listed at all.
+    std::env::join_paths(own.chain(others)).unwrap_or(present.clone())
 }
 
 /// Whether `tool` is a file in a folder of PATH.

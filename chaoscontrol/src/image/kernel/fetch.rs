@@ -78,7 +78,7 @@ fn variables(root: &Path) -> Vec<(&'static str, OsString)> {
     };
     let mut variables = vec![
         ("PATH", before("usr/bin", "PATH")),
-        ("LD_LIBRARY_PATH", before(apt::LIBRARIES, "LD_LIBRARY_PATH")),
+        ("LD_LIBRARY_PATH", apt::library_path(root)),
         ("LIBRARY_PATH", before(apt::LIBRARIES, "LIBRARY_PATH")),
         ("CPATH", before("usr/include", "CPATH")),
     ];

@@ -1,22 +1,24 @@
-//! What is fetched once for a machine and kept in the cache folder, whole or not at all.
+//! What is fetched from the distribution once for a machine and kept in the cache folder,
+//! whole or not at all, whichever processes ask for it at the same time.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chaoscontrol::image::apt::Apt;
-use chaoscontrol::image::cache::{self, Lock};
-use chaoscontrol::image::steps::{Say, Steps, Stop, tail};
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::apt::Apt;
+use super::cache::{self, Lock};
+use super::steps::{Say, Steps, Stop, tail};
 
 /// Bytes that one artefact takes, with all packages.
 const ROOM: u64 = 1 << 29;
 /// Written last into a folder of the cache: the rest is whole.
 const WHOLE: &str = "made-from";
 
-/// Why QEMU or its kernel is not there.
+/// Why it is not there.
 #[derive(Debug, thiserror::Error)]
-pub enum PackagesError {
+pub enum FetchError {
     /// The cache cannot be used.
     #[error(
         "the cache folder {path} cannot be used: {source}; set CHAOS_CACHE to a folder with 1 GiB of room"
@@ -29,15 +31,17 @@ pub enum PackagesError {
     },
     /// Fetching is forbidden.
     #[error(
-        "the {what} for tests of KVM is not in the cache, and CHAOS_OFFLINE is set; unset it once to have it fetched"
+        "{what} is not in the cache, and CHAOS_OFFLINE is set; unset it once to have it fetched, or {way_out}"
     )]
     Offline {
         /// What is missing.
         what: &'static str,
+        /// What to do where it cannot be fetched.
+        way_out: &'static str,
     },
     /// A step failed.
     #[error(
-        "the {what} for tests of KVM could not be fetched: {why}; the log is {log}\n{tail}ways out: mend that and run again; {way_out}; run on a host whose own /dev/kvm runs Linux"
+        "{what} could not be fetched: {why}; the log is {log}\n{tail}ways out: mend that and run again; {way_out}"
     )]
     Step {
         /// What was to be fetched.
@@ -55,8 +59,11 @@ pub enum PackagesError {
 
 /// Something to be fetched once.
 pub struct Wanted {
-    /// Its name, also that of its folder.
-    pub name: &'static str,
+    /// What it is, in words: "the QEMU for tests of KVM".
+    pub what: &'static str,
+    /// The folder of the cache that it is to lie in, and the beginning of its own folder's
+    /// name there.
+    pub place: (&'static str, &'static str),
     /// The package that it comes from.
     pub package: &'static str,
     /// What a user can do where that package is not to be had.
@@ -70,24 +77,25 @@ pub fn made(
     say: Say<'_>,
     good: impl Fn(&Path) -> bool,
     make: impl FnOnce(&mut Apt, &Path, &Steps<'_>) -> Result<String, Stop>,
-) -> Result<PathBuf, PackagesError> {
-    let what = wanted.name;
+) -> Result<PathBuf, FetchError> {
+    let Wanted { what, way_out, .. } = *wanted;
+    let (part, name) = wanted.place;
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let key = xxh3_64(format!("{}\n{system}", wanted.package).as_bytes());
-    let home = cache::folder().join("in-qemu");
-    let folder = home.join(format!("{what}-{key:016x}"));
+    let home = cache::folder().join(part);
+    let folder = home.join(format!("{name}-{key:016x}"));
     let whole = || folder.join(WHOLE).exists() && good(&folder);
     if whole() {
         return Ok(folder);
     }
     if cache::offline() {
-        return Err(PackagesError::Offline { what });
+        return Err(FetchError::Offline { what, way_out });
     }
-    let failed = |source| PackagesError::Cache {
+    let failed = |source| FetchError::Cache {
         path: folder.display().to_string(),
         source,
     };
-    let lock = home.join(format!("{what}-{key:016x}.lock"));
+    let lock = home.join(format!("{name}-{key:016x}.lock"));
     let waiting = || say(&format!("waiting for another process that fetches {what}"));
     let _lock = Lock::take(&lock, waiting).map_err(failed)?;
     if whole() {
@@ -102,12 +110,12 @@ pub fn made(
         .map_err(|e| Stop::new("making folders", e))
         .and_then(|mut apt| make(&mut apt, &folder, &steps));
     let _ = fs::remove_dir_all(&work);
-    let stopped = |stop: Stop| PackagesError::Step {
+    let stopped = |stop: Stop| FetchError::Step {
         what,
         why: stop.to_string(),
         log: steps.log().display().to_string(),
         tail: tail(steps.log()),
-        way_out: wanted.way_out,
+        way_out,
     };
     let from = made.map_err(stopped)?;
     cache::write_whole(&folder.join(WHOLE), from.as_bytes()).map_err(failed)?;
