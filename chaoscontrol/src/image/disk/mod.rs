@@ -12,11 +12,9 @@ use std::path::Path;
 
 use super::fetched::FetchError;
 use super::steps::Say;
+use crate::devices::disk::ImageError;
 
 pub use read::BaseImage;
-
-/// Bytes of a sector: the size of an image is a multiple of it.
-pub const SECTOR: u64 = 512;
 
 /// Why there is no disk.
 #[derive(Debug, thiserror::Error)]
@@ -63,14 +61,12 @@ pub enum DiskError {
         path: String,
     },
     /// The image has a size that no disk has.
-    #[error(
-        "the disk image {path} has {size} bytes, and a disk is made of sectors of 512: make it a multiple of 512 that is not 0"
-    )]
+    #[error("the disk image {path} cannot be used: {source}")]
     Size {
         /// The file.
         path: String,
-        /// Its bytes.
-        size: u64,
+        /// What is wrong.
+        source: ImageError,
     },
     /// The image is not what it was.
     #[error(

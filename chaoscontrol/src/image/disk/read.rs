@@ -1,33 +1,28 @@
 //! Reads an image as what it is made of: mostly nothing.
 
-use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{DiskError, SECTOR};
-use crate::cpu::ram::PAGE_SIZE;
+use super::DiskError;
+use crate::devices::disk::DiskImage;
 
-/// Bytes of a page.
-const PAGE: usize = PAGE_SIZE as usize;
+/// Bytes read at once, a multiple of [`PAGE`].
+const CHUNK: usize = 1 << 20;
+/// Bytes of what counts as empty or not: a hash does not know where holes are.
+const PAGE: usize = 4096;
 
-/// Pages read at once.
-const CHUNK: usize = 256;
-
-/// An image as VMs will have it.
+/// A new disk, and the file that it was read from.
 #[derive(Clone, Debug)]
 pub struct BaseImage {
-    /// Bytes of the disk, a multiple of [`SECTOR`].
-    pub size: u64,
-    /// XXH3-128 of the size and of all pages that are not zero, with their numbers.
+    /// What it holds.
+    pub image: DiskImage,
+    /// XXH3-128 of its size and all that is not zero.
     pub hash: u128,
-    /// Those pages.
-    pub pages: Arc<BTreeMap<u64, Arc<[u8; PAGE]>>>,
     path: PathBuf,
     stamp: Stamp,
 }
@@ -71,22 +66,18 @@ impl BaseImage {
         }
         let file = File::open(path).map_err(failed)?;
         let stamp = Stamp::of(&file.metadata().map_err(failed)?);
-        let size = stamp.size;
-        if size == 0 || !size.is_multiple_of(SECTOR) {
-            return Err(DiskError::Size {
-                path: shown(),
-                size,
-            });
-        }
-        let pages = pages(&file, size).map_err(failed)?;
+        let mut image = DiskImage::zeroed(stamp.size).map_err(|source| DiskError::Size {
+            path: shown(),
+            source,
+        })?;
+        let hash = fill(&mut image, &file).map_err(failed)?;
         // Somebody wrote to it meanwhile: what was read may never have been there.
         if Stamp::of(&file.metadata().map_err(failed)?) != stamp {
             return Err(DiskError::Changed { path: shown() });
         }
         Ok(BaseImage {
-            size,
-            hash: hash(size, &pages),
-            pages: Arc::new(pages),
+            image,
+            hash,
             path: path.to_owned(),
             stamp,
         })
@@ -111,36 +102,28 @@ impl BaseImage {
     }
 }
 
-fn hash(size: u64, pages: &BTreeMap<u64, Arc<[u8; PAGE]>>) -> u128 {
+/// Writes what `file` holds to `image`, which is of its size; answers the hash.
+fn fill(image: &mut DiskImage, file: &File) -> io::Result<u128> {
+    let size = image.size();
     let mut hash = Xxh3::new();
     hash.update(&size.to_le_bytes());
-    for (number, page) in pages {
-        hash.update(&number.to_le_bytes());
-        hash.update(&page[..]);
-    }
-    hash.digest128()
-}
-
-/// The pages of `file` that are not zero, by their numbers; behind `size` are zeros.
-fn pages(file: &File, size: u64) -> io::Result<BTreeMap<u64, Arc<[u8; PAGE]>>> {
-    let mut pages = BTreeMap::new();
-    let mut buffer = vec![0; CHUNK * PAGE];
+    let mut buffer = vec![0; CHUNK];
     let mut at = 0;
     while let Some(data) = data_from(file, at, size)? {
         // Holes may begin and end anywhere.
         at = data - data % PAGE as u64;
-        let length = (size - at).min(buffer.len() as u64) as usize;
+        let length = (size - at).min(CHUNK as u64) as usize;
         file.read_exact_at(&mut buffer[..length], at)?;
-        buffer[length..].fill(0);
-        let (chunk, _) = buffer[..length.next_multiple_of(PAGE)].as_chunks::<PAGE>();
-        for (number, page) in (at / PAGE as u64..).zip(chunk) {
-            if *page != [0; PAGE] {
-                pages.insert(number, Arc::new(*page));
+        for page in buffer[..length].chunks(PAGE) {
+            if page.iter().any(|byte| *byte != 0) {
+                hash.update(&at.to_le_bytes());
+                hash.update(page);
+                image.write(at, page);
             }
+            at += page.len() as u64;
         }
-        at += length as u64;
     }
-    Ok(pages)
+    Ok(hash.digest128())
 }
 
 /// The first byte from `at` on that is not in a hole of `file`, below `size`.
@@ -196,13 +179,14 @@ mod tests {
         file.write_all_at(&[0; 9000], 4 << 30).unwrap();
         file.write_all_at(b"end", SIZE - 3).unwrap();
         let one = BaseImage::read(&sparse.0).unwrap();
-        assert_eq!(one.size, SIZE);
-        assert_eq!(
-            one.pages.keys().copied().collect::<Vec<_>>(),
-            [5, SIZE / 4096]
-        );
-        assert_eq!(&one.pages[&5][7..12], b"here\0");
-        assert_eq!(&one.pages[&(SIZE / 4096)][509..513], b"end\0");
+        let read = |at: u64| {
+            let mut bytes = [0; 4];
+            one.image.read(at, &mut bytes);
+            bytes
+        };
+        assert_eq!(read(5 * 4096 + 7), *b"here");
+        assert_eq!(read(SIZE - 4), *b"\0end");
+        assert!(one.image.held_bytes() < 64 << 10);
         file.write_all_at(&[0; 4096], 1 << 30).unwrap();
         let two = BaseImage::read(&sparse.0).unwrap();
         assert_eq!(one.hash, two.hash);
@@ -215,10 +199,10 @@ mod tests {
         let image = Image::new("odd");
         assert!(image.error().contains("cannot be read: No such file"));
         fs::write(&image.0, []).unwrap();
-        assert!(image.error().contains("has 0 bytes"));
+        assert!(image.error().contains("a disk of 0 bytes is not possible"));
         fs::write(&image.0, [1; 700]).unwrap();
         let error = image.error();
-        assert!(error.contains("has 700 bytes") && error.contains(image.0.to_str().unwrap()));
+        assert!(error.contains("700 bytes") && error.contains(image.0.to_str().unwrap()));
         let folder = Image(std::env::temp_dir().join("."));
         assert!(folder.error().contains("is no file"));
     }
