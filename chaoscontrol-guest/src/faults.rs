@@ -2,27 +2,44 @@
 
 use std::time::Duration;
 
-use crate::protocol::{FaultRequest, MAX_VMS, Message, OK};
+use crate::protocol::{MAX_MESSAGE, Message, OK};
 use crate::transport::send;
 use crate::{Error, Result};
 
-/// Orders faults; from [`Node::faults`](crate::Node::faults). Each takes effect at once,
-/// whatever the schedule does, and is recorded as an event. VMs are named by index.
+/// Orders faults; from [`Node::faults`](crate::Node::faults). Each has been carried out when its
+/// method returns, up to 1 ms later, whatever the schedule does, and is recorded as an event. VMs
+/// are named by index.
 ///
-/// Every method fails if the host refuses the fault: a VM that is not there, or a value
-/// out of range.
+/// A fault that cannot be, such as one for a VM that is not there, fails the test, whose report
+/// says what is wrong with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults(pub(crate) ());
 
 impl Faults {
+    /// Any fault of the catalogue, in the words of schedules: `"slow disk vm 1 by 20 ms"`.
+    /// `cargo chaos faults` lists them all.
+    ///
+    /// # Errors
+    /// A text that is too long to be one.
+    pub fn order(&self, fault: &str) -> Result {
+        if fault.len() > MAX_MESSAGE / 2 {
+            return Err(Error::from("the fault is too long"));
+        }
+        match send(&Message::Fault { fault }) {
+            OK => Ok(()),
+            answer => Err(Error::from(format!(
+                "the host did not take `{fault}` (answer {answer})"
+            ))),
+        }
+    }
+
     /// No packet passes between the two sets of VMs, either way.
     pub fn partition(
         &self,
         left: impl IntoIterator<Item = usize>,
         right: impl IntoIterator<Item = usize>,
     ) -> Result {
-        let (left, right) = (set(left)?, set(right)?);
-        order(FaultRequest::Partition { left, right })
+        self.order(&format!("partition {} | {}", group(left), group(right)))
     }
 
     /// No packet passes from the one set of VMs to the other; replies do.
@@ -31,112 +48,88 @@ impl Faults {
         from: impl IntoIterator<Item = usize>,
         to: impl IntoIterator<Item = usize>,
     ) -> Result {
-        let (from, to) = (set(from)?, set(to)?);
-        order(FaultRequest::OneWayPartition { from, to })
+        let (from, to) = (group(from), group(to));
+        self.order(&format!("one-way partition {from} -> {to}"))
     }
 
     /// Ends all network faults.
     pub fn heal(&self) -> Result {
-        order(FaultRequest::Heal)
+        self.order("heal")
     }
 
     /// Adds to the latency of a VM's packets.
     pub fn latency(&self, vm: usize, added: Duration) -> Result {
-        let (vm, ns) = (one(vm)?, nanoseconds(added)?);
-        order(FaultRequest::Latency { vm, ns })
+        self.order(&format!("latency vm {vm} of {}", time(added)))
     }
 
     /// Adds a random time, up to `greatest`, to the latency of a VM's packets.
     pub fn jitter(&self, vm: usize, greatest: Duration) -> Result {
-        let (vm, ns) = (one(vm)?, nanoseconds(greatest)?);
-        order(FaultRequest::Jitter { vm, ns })
+        self.order(&format!("jitter vm {vm} of {}", time(greatest)))
     }
 
     /// Loses `ppm` of a million of a VM's packets.
     pub fn loss(&self, vm: usize, ppm: u32) -> Result {
-        let vm = one(vm)?;
-        order(FaultRequest::Loss { vm, ppm })
+        self.order(&format!("loss vm {vm} of {ppm} ppm"))
     }
 
     /// Holds a VM's packets back at random, for up to `window`, so that they overtake
     /// each other.
     pub fn reorder(&self, vm: usize, window: Duration) -> Result {
-        let (vm, ns) = (one(vm)?, nanoseconds(window)?);
-        order(FaultRequest::Reorder { vm, ns })
+        self.order(&format!("reorder vm {vm} within {}", time(window)))
     }
 
     /// Cuts a VM's power. A VM that kills itself does not return from this.
     pub fn kill(&self, vm: usize) -> Result {
-        order(FaultRequest::Kill { vm: one(vm)? })
+        self.order(&format!("kill vm {vm}"))
     }
 
     /// Lets a VM stand still until it is resumed.
     pub fn pause(&self, vm: usize) -> Result {
-        let vm = one(vm)?;
-        order(FaultRequest::Pause { vm, ns: 0 })
+        self.order(&format!("pause vm {vm}"))
     }
 
     /// Lets a VM stand still for a while, at least a nanosecond.
-    pub fn pause_for(&self, vm: usize, time: Duration) -> Result {
-        let (vm, ns) = (one(vm)?, nanoseconds(time)?.max(1));
-        order(FaultRequest::Pause { vm, ns })
+    pub fn pause_for(&self, vm: usize, how_long: Duration) -> Result {
+        let how_long = time(how_long.max(Duration::from_nanos(1)));
+        self.order(&format!("pause vm {vm} for {how_long}"))
     }
 
     /// Lets a paused VM go on.
     pub fn resume(&self, vm: usize) -> Result {
-        order(FaultRequest::Resume { vm: one(vm)? })
+        self.order(&format!("resume vm {vm}"))
     }
 
     /// Cuts a VM's power and boots it again, its incarnation one higher.
     pub fn restart(&self, vm: usize) -> Result {
-        order(FaultRequest::Restart { vm: one(vm)? })
+        self.order(&format!("restart vm {vm}"))
     }
 
     /// Lets a VM's clock run faster by `ppm` of a million, slower if negative; 0 ends it.
     pub fn skew(&self, vm: usize, ppm: i32) -> Result {
-        let vm = one(vm)?;
-        order(FaultRequest::Skew { vm, ppm })
+        self.order(&format!("clock skew vm {vm} by {ppm} ppm"))
     }
 
     /// Sets a VM's wall clock forward.
     pub fn jump_forward(&self, vm: usize, by: Duration) -> Result {
-        jump(vm, by, 1)
+        self.order(&format!("wall-clock jump vm {vm} by {}", time(by)))
     }
 
     /// Sets a VM's wall clock backward.
     pub fn jump_backward(&self, vm: usize, by: Duration) -> Result {
-        jump(vm, by, -1)
+        self.order(&format!("wall-clock jump vm {vm} by -{}", time(by)))
     }
 }
 
-fn jump(vm: usize, by: Duration, sign: i64) -> Result {
-    let vm = one(vm)?;
-    let ns = i64::try_from(by.as_nanos()).map_err(|_| "the jump is too long")? * sign;
-    order(FaultRequest::WallClockJump { vm, ns })
+fn time(time: Duration) -> String {
+    format!("{} ns", time.as_nanos())
 }
 
-fn order(fault: FaultRequest) -> Result {
-    match send(&Message::Fault { fault }) {
-        OK => Ok(()),
-        _ => Err(Error::from(format!("the host refused {fault:?}"))),
-    }
-}
-
-fn nanoseconds(time: Duration) -> Result<u64> {
-    Ok(u64::try_from(time.as_nanos()).map_err(|_| "the time is too long")?)
-}
-
-fn one(vm: usize) -> Result<u32> {
-    if vm < MAX_VMS {
-        Ok(vm as u32)
-    } else {
-        Err(Error::from(format!("there is no vm {vm}")))
-    }
-}
-
-fn set(vms: impl IntoIterator<Item = usize>) -> Result<u64> {
-    vms.into_iter()
-        .try_fold(0, |set, vm| Ok(set | 1 << one(vm)?))
+fn group(vms: impl IntoIterator<Item = usize>) -> String {
+    let mut vms: Vec<usize> = vms.into_iter().collect();
+    vms.sort_unstable();
+    vms.dedup();
+    let vms: Vec<String> = vms.iter().map(ToString::to_string).collect();
+    format!("{{{}}}", vms.join(", "))
 }
 
 #[cfg(test)]
@@ -144,11 +137,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_are_masks_and_wrong_vms_are_errors() {
-        assert_eq!(set([0, 2, 2]).unwrap(), 0b101);
-        assert_eq!(set([]).unwrap(), 0);
-        assert!(set([MAX_VMS]).is_err());
-        assert!(Faults(()).pause_for(0, Duration::MAX).is_err());
+    fn groups_and_times_are_in_the_words_of_schedules() {
+        assert_eq!(group([2, 0, 2]), "{0, 2}");
+        assert_eq!(group([]), "{}");
+        assert_eq!(time(Duration::from_millis(20)), "20000000 ns");
+        assert!(Faults(()).order(&"x".repeat(MAX_MESSAGE)).is_err());
         assert!(Faults(()).heal().is_ok());
     }
 }

@@ -1,6 +1,5 @@
 //! What a guest tells or asks its host.
 
-use super::fault::FaultRequest;
 use super::wire::{Error, Reader, Wire, Writer, wire_enum};
 
 wire_enum! {
@@ -181,11 +180,10 @@ wire_enum! {
             /// How.
             end: End<'a>,
         },
-        /// The body asks for a fault, at once. Answered with [`OK`](super::OK), or
-        /// [`MALFORMED`](super::MALFORMED) if a VM or a value is out of range.
+        /// The body asks for a fault, at once. One that cannot be is a failure of the test.
         15 => Fault {
-            /// Which.
-            fault: FaultRequest,
+            /// Which, in the words of schedules: `latency vm 1 of 20 ms`.
+            fault: &'a str,
         },
         /// A [`Control`](super::Control) command took effect.
         16 => ControlDone {

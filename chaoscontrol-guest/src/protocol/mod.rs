@@ -16,13 +16,11 @@
 //! decoders are total: whatever the bytes are, they end in a value or an [`Error`].
 
 mod control;
-mod fault;
 mod identity;
 mod message;
 mod wire;
 
 pub use control::{Control, ControlFrame, Signal};
-pub use fault::FaultRequest;
 pub use identity::{Identity, MAX_VMS, Peers, Role};
 pub use message::{End, Message, PropertyKind, Stream};
 pub use wire::Error;

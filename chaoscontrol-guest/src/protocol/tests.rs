@@ -72,10 +72,7 @@ fn messages() -> Vec<Message<'static>> {
             end: End::Exit { code: -3 },
         },
         Message::Fault {
-            fault: FaultRequest::Skew {
-                vm: 1,
-                ppm: -400_000,
-            },
+            fault: "clock skew vm 1 by -40 %",
         },
         Message::ControlDone { id: 9, errno: 22 },
         Message::AgentError { text: "mount" },

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use super::link::{Link, LinkFaults};
 use super::stats::NetworkStats;
-use crate::machine::RandomStream;
+use crate::machine::{RandomStream, TURN_NS};
 
 /// The least latency of a link, and the length of a cluster's tick, in ns: what a VM
 /// sends in a tick can't arrive in the same one, so VMs may run it in any order.
-pub const TICK_NS: u64 = 1_000_000;
+pub const TICK_NS: u64 = TURN_NS;
 
 /// Bytes of frames that clogs hold for one VM; what comes then is dropped.
 const MAX_HELD: u64 = 16 << 20;

@@ -1,6 +1,6 @@
 //! Simpler forms of one fault: rounder times, milder amounts, smaller partitions.
 
-use crate::fault::{Fault, Parts, ScheduledFault, Target};
+use crate::fault::{Fault, Param, Parts, ScheduledFault, Sense, Target};
 
 /// The grains to which times are rounded, coarsest first, in ns.
 const GRAINS: [u64; 5] = [
@@ -61,18 +61,20 @@ fn rounder(ns: u64) -> Vec<u64> {
 fn smaller(fault: &Fault) -> Vec<Fault> {
     let parts = fault.parts();
     let mut forms = Vec::new();
-    if let (Some(p), Some(amount)) = (parts.kind.info().param, parts.amount) {
-        let size = amount.abs();
-        for divisor in [64, 16, 4, 2] {
-            let less = one_digit(size / divisor);
-            if less >= p.usual.0 && less < size {
-                forms.push(with_amount(&parts, less * amount.signum()));
-            }
-        }
-        let rounded = one_digit(size);
-        if rounded < size && rounded > 0 {
-            forms.push(with_amount(&parts, rounded * amount.signum()));
-        }
+    for (i, (p, amount)) in parts
+        .kind
+        .info()
+        .params
+        .iter()
+        .zip(&parts.amounts)
+        .enumerate()
+    {
+        let milder = amount.map(|amount| milder_amounts(p, amount));
+        forms.extend(milder.into_iter().flatten().map(|amount| {
+            let mut parts = parts.clone();
+            parts.amounts[i] = Some(amount);
+            parts
+        }));
     }
     if let Target::Sides(a, b) = &parts.target {
         let without = |side: &[usize], i: usize| [&side[..i], &side[i + 1..]].concat();
@@ -92,11 +94,27 @@ fn smaller(fault: &Fault) -> Vec<Fault> {
     forms.into_iter().filter_map(Parts::build).collect()
 }
 
-fn with_amount(parts: &Parts, amount: i64) -> Parts {
-    Parts {
-        amount: Some(amount),
-        ..parts.clone()
+/// Milder values of one parameter, mildest first; each is strictly milder, or as mild and rounder.
+fn milder_amounts(p: &Param, amount: i64) -> Vec<i64> {
+    let size = amount.abs();
+    let rounder = |n: i64| n < size && n >= p.usual.0;
+    let mut sizes: Vec<i64> = match p.sense {
+        Sense::Less => {
+            let halves = [64, 16, 4, 2].map(|divisor| one_digit(size / divisor));
+            halves.into_iter().filter(|n| rounder(*n)).collect()
+        }
+        Sense::More => {
+            let doubles = [64, 16, 4, 2].map(|factor| one_digit(size.saturating_mul(factor)));
+            let milder = |n: &i64| *n > size && *n <= p.usual.1;
+            return doubles.into_iter().filter(milder).collect();
+        }
+        Sense::Place => Vec::new(),
+    };
+    let rounded = one_digit(size);
+    if rounded < size && rounded > 0 {
+        sizes.push(rounded);
     }
+    sizes.iter().map(|n| n * amount.signum()).collect()
 }
 
 /// `n` with all but its first digit zero.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::catalogue::Shape;
-use super::kind::FaultKind;
+use super::catalogue::FaultKind;
+use super::info::{Class, Shape};
 
 /// The VMs that a kind of fault is drawn for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +33,7 @@ impl Aim {
     /// The kind where nothing else is said: the network's faults reach everyone, all others
     /// leave clients alone.
     pub fn of(kind: FaultKind) -> Aim {
-        let whom = if kind.info().network {
+        let whom = if kind.info().class == Class::Network {
             Whom::Everyone
         } else {
             Whom::Servers
@@ -55,7 +55,7 @@ impl Aim {
             return FaultKind::by_name(name).map(Aim::of);
         };
         let kind = FaultKind::by_name(name)?;
-        if kind.info().network {
+        if kind.info().class == Class::Network {
             return Err(format!(
                 "`{name}` reaches clients anyway: leave `clients` out"
             ));

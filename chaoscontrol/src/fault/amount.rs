@@ -3,20 +3,41 @@
 
 use std::fmt;
 
-use super::catalogue::Unit;
+use super::info::Unit;
 
-const UNITS: [(&str, u64); 5] = [
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("ns", 1),
-    ("min", 60_000_000_000),
-];
 /// 1 % in ppm.
 const PERCENT: u64 = 10_000;
 
+impl Unit {
+    /// The names of its multiples and what they stand for, greatest first: the last is the one
+    /// that amounts are counted in.
+    const fn multiples(self) -> &'static [(&'static str, u64)] {
+        match self {
+            Unit::Time => &[
+                ("min", 60_000_000_000),
+                ("s", 1_000_000_000),
+                ("ms", 1_000_000),
+                ("us", 1_000),
+                ("ns", 1),
+            ],
+            Unit::Rate => &[("%", PERCENT), ("ppm", 1)],
+            Unit::Speed => &[
+                ("GB/s", 1_000_000_000),
+                ("MB/s", 1_000_000),
+                ("kB/s", 1_000),
+                ("B/s", 1),
+            ],
+            Unit::Instructions => &[("instructions", 1)],
+            Unit::Number => &[("", 1)],
+        }
+    }
+}
+
 /// Writes `value` / `unit` in decimals without trailing zeros; exact for units that are powers of ten.
 fn decimal(value: u64, unit: u64) -> String {
+    if unit == 1 {
+        return value.to_string();
+    }
     let digits = unit.ilog10() as usize;
     let text = format!("{}.{:0digits$}", value / unit, value % unit);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -43,19 +64,17 @@ impl Unit {
     pub fn show(self, amount: i64) -> String {
         let sign = if amount < 0 { "-" } else { "" };
         let size = amount.unsigned_abs();
-        match self {
-            Unit::Rate => format!("{sign}{} %", decimal(size, PERCENT)),
-            Unit::Time => {
-                let (name, unit) = match size {
-                    0 => ("ms", 1_000_000),
-                    1..1_000 => ("ns", 1),
-                    1_000..1_000_000 => ("us", 1_000),
-                    1_000_000..1_000_000_000 => ("ms", 1_000_000),
-                    _ => ("s", 1_000_000_000),
-                };
-                format!("{sign}{} {name}", decimal(size, unit))
-            }
-        }
+        let mut fitting = self.multiples().iter();
+        let (name, unit) = match (self, size) {
+            (Unit::Rate, _) => ("%", PERCENT),
+            (Unit::Time, 0) => ("ms", 1_000_000),
+            (Unit::Time, 60_000_000_000..) => ("s", 1_000_000_000),
+            _ => *fitting
+                .find(|(_, unit)| *unit <= size.max(1))
+                .expect("the last is 1"),
+        };
+        let space = if name.is_empty() { "" } else { " " };
+        format!("{sign}{}{space}{name}", decimal(size, unit))
     }
 
     /// Reads an amount: a decimal number with optional sign, and a unit.
@@ -67,23 +86,15 @@ impl Unit {
         let split = text.find(|c: char| !matches!(c, '+' | '-' | '.' | '_' | '0'..='9'));
         let (number, unit) = text.split_at(split.unwrap_or(text.len()));
         let unit = unit.trim();
-        let scale = match self {
-            Unit::Time => UNITS
-                .iter()
-                .find(|(name, _)| *name == unit)
-                .map(|(_, scale)| *scale),
-            Unit::Rate => [("%", PERCENT), ("ppm", 1)]
-                .iter()
-                .find(|u| u.0 == unit)
-                .map(|u| u.1),
-        };
+        let mut multiples = self.multiples().iter();
+        let scale = multiples.find(|(name, _)| *name == unit).map(|m| m.1);
         let Some(scale) = scale else {
             let what = if unit.is_empty() {
                 "no unit".to_owned()
             } else {
                 format!("unknown unit `{unit}`")
             };
-            return Err(format!("{what} in `{text}`, expected one of {self}"));
+            return Err(format!("{what} in `{text}`, expected {self}"));
         };
         scaled(number, scale)
             .ok_or_else(|| format!("`{number}` in `{text}` is not a number of this unit"))
@@ -92,10 +103,14 @@ impl Unit {
 
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Unit::Time => "min, s, ms, us, ns",
-            Unit::Rate => "%, ppm",
-        })
+        match self.multiples() {
+            [("", _)] => f.write_str("a plain number"),
+            [(name, _)] => f.write_str(name),
+            several => {
+                let names: Vec<_> = several.iter().map(|m| m.0).collect();
+                write!(f, "one of {}", names.join(", "))
+            }
+        }
     }
 }
 
@@ -144,7 +159,13 @@ mod tests {
         for _ in 0..2000 {
             let shift = s.below(63) as u32;
             let n = s.range(i64::MIN + 1, i64::MAX) >> shift;
-            for unit in [Unit::Time, Unit::Rate] {
+            for unit in [
+                Unit::Time,
+                Unit::Rate,
+                Unit::Speed,
+                Unit::Instructions,
+                Unit::Number,
+            ] {
                 assert_eq!(unit.parse(&unit.show(n)), Ok(n));
             }
             let at = n.unsigned_abs();

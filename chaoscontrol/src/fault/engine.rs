@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::kind::Fault;
+use super::catalogue::{Fault, FaultKind, Parts};
+use super::info::Effect;
 use super::schedule::FaultSchedule;
+use super::table::Target;
 
 /// How long the parts of a branch last, in virtual ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,13 +71,24 @@ pub struct Firing {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Standing {
     network: bool,
-    latency: BTreeSet<usize>,
     killed: BTreeSet<usize>,
     /// Paused VMs and when each goes on by itself.
     paused: BTreeMap<usize, Option<u64>>,
-    skewed: BTreeSet<usize>,
+    /// What stands in one VM until the same fault ends it.
+    troubled: BTreeSet<(FaultKind, usize)>,
     /// Net jump of each wall clock, in ns.
     jumped: BTreeMap<usize, i64>,
+}
+
+impl Standing {
+    /// VM `vm` lost its power, and what only its memory knew.
+    fn power_lost(&mut self, vm: usize) {
+        self.paused.remove(&vm);
+        // It wakes with the right wall time.
+        self.jumped.remove(&vm);
+        self.troubled
+            .retain(|(kind, of)| *of != vm || !matches!(kind.info().effect, Effect::Memory(_)));
+    }
 }
 
 /// The state machine that drives the faults of one branch. Plain data: a clone is a fork.
@@ -265,69 +278,56 @@ impl FaultEngine {
     /// Remembers what stands after `fault`.
     fn note(&mut self, fault: &Fault, now: u64) {
         let s = &mut self.standing;
+        let parts = fault.parts();
+        match (parts.kind.info().effect, &parts.target) {
+            (Effect::Network, _) => s.network = true,
+            // Without power there is no memory to be troubled.
+            (Effect::Memory(_), Target::Vm(vm)) if s.killed.contains(vm) => {}
+            (Effect::Hardware(none) | Effect::Memory(none), Target::Vm(vm)) => {
+                let trouble = (parts.kind, *vm);
+                if parts.amounts.first() == Some(&Some(none)) {
+                    s.troubled.remove(&trouble);
+                } else {
+                    s.troubled.insert(trouble);
+                }
+            }
+            _ => {}
+        }
         match *fault {
             Fault::NetworkHeal => s.network = false,
-            Fault::NetworkLatency {
-                target,
-                latency_ns: 0,
-            } => {
-                s.latency.remove(&target);
-            }
-            Fault::NetworkLatency { target, .. } => {
-                s.latency.insert(target);
-            }
             Fault::ProcessKill { target } => {
                 s.killed.insert(target);
-                s.paused.remove(&target);
+                s.power_lost(target);
             }
             Fault::ProcessRestart { target } => {
                 s.killed.remove(&target);
-                s.paused.remove(&target);
+                s.power_lost(target);
             }
             Fault::ProcessPause {
                 target,
                 duration_ns,
-            } => {
-                if !s.killed.contains(&target) {
-                    s.paused
-                        .insert(target, duration_ns.map(|d| now.saturating_add(d)));
-                }
+            } if !s.killed.contains(&target) => {
+                let until = duration_ns.map(|d| now.saturating_add(d));
+                s.paused.insert(target, until);
             }
             Fault::ProcessResume { target } => {
                 s.paused.remove(&target);
             }
-            Fault::ClockSkew { target, ppm: 0 } => {
-                s.skewed.remove(&target);
-            }
-            Fault::ClockSkew { target, .. } => {
-                s.skewed.insert(target);
-            }
-            Fault::ClockJump { target, offset_ns } => {
+            Fault::ClockJump { target, offset_ns } if !s.killed.contains(&target) => {
                 let sum = s.jumped.entry(target).or_insert(0);
                 *sum = sum.saturating_add(offset_ns);
             }
-            Fault::NetworkPartition { .. }
-            | Fault::NetworkPartitionOneWay { .. }
-            | Fault::NetworkJitter { .. }
-            | Fault::PacketLoss { .. }
-            | Fault::PacketReorder { .. } => s.network = true,
+            _ => {}
         }
     }
 
-    /// The faults that undo whatever stands: network first, then clocks, then machines.
+    /// The faults that undo whatever stands: network first, then what troubles single VMs, then
+    /// wall clocks, then machines.
     fn recovery(&self) -> Vec<Fault> {
         let s = &self.standing;
         let mut all = Vec::new();
         all.extend(s.network.then_some(Fault::NetworkHeal));
-        all.extend(s.latency.iter().map(|&target| Fault::NetworkLatency {
-            target,
-            latency_ns: 0,
-        }));
-        all.extend(
-            s.skewed
-                .iter()
-                .map(|&target| Fault::ClockSkew { target, ppm: 0 }),
-        );
+        all.extend(s.troubled.iter().map(|(kind, vm)| ending(*kind, *vm)));
         let jumped = s.jumped.iter().filter(|(_, sum)| **sum != 0);
         all.extend(jumped.map(|(&target, sum)| Fault::ClockJump {
             target,
@@ -345,6 +345,22 @@ impl FaultEngine {
         );
         all
     }
+}
+
+/// The fault that ends what faults of `kind` did to VM `vm`.
+fn ending(kind: FaultKind, vm: usize) -> Fault {
+    let info = kind.info();
+    let (Effect::Hardware(none) | Effect::Memory(none)) = info.effect else {
+        unreachable!("{kind} leaves nothing that an amount would end");
+    };
+    let mut amounts: Vec<_> = info.params.iter().map(|p| Some(p.default)).collect();
+    amounts[0] = Some(none);
+    let parts = Parts {
+        kind,
+        target: Target::Vm(vm),
+        amounts,
+    };
+    parts.build().expect("the catalogue's bounds allow its end")
 }
 
 #[cfg(test)]
@@ -424,6 +440,16 @@ mod tests {
             ]
         );
         assert_eq!(e.next_ns(), None);
+    }
+
+    #[test]
+    fn a_machine_that_starts_anew_has_the_right_wall_time() {
+        let mut e = engine(
+            "+1 s wall-clock jump vm 0 by 3 s\n+2 s restart vm 0\n+3 s kill vm 1\n+4 s wall-clock jump vm 1",
+        );
+        e.force_setup_complete(0);
+        e.fire(9 * SEC);
+        assert_eq!(fired(&e.fire(30 * SEC)), ["10000 restart vm 1 Recovery"]);
     }
 
     #[test]

@@ -4,10 +4,11 @@
 use std::ops::Range;
 
 use super::aim::Aim;
-use super::catalogue::{Param, Shape};
-use super::kind::{Fault, FaultKind, Parts, Target};
+use super::catalogue::{Fault, FaultKind, Parts};
+use super::info::{Param, Sense, Shape};
 use super::schedule::{FaultSchedule, ScheduledFault};
 use super::stream::Stream;
+use super::table::Target;
 
 /// What may be generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Generator {
     pub duration_ns: u64,
     /// The most faults a fresh schedule gets.
     pub max_faults: usize,
+    /// The processes by name that faults may hit besides the bodies'.
+    pub processes: Vec<String>,
 }
 
 impl Default for Generator {
@@ -33,6 +36,7 @@ impl Default for Generator {
             clients: 0,
             duration_ns: 10_000_000_000,
             max_faults: 16,
+            processes: Vec::new(),
         }
     }
 }
@@ -99,11 +103,12 @@ impl Generator {
         let aim = *stream.pick(&fitting)?;
         let kind = aim.kind;
         let target = self.target(aim, stream)?;
-        let amount = kind.info().param.map(|p| draw(&p, stream));
+        let params = kind.info().params.iter();
+        let amounts = params.map(|p| Some(draw(p, stream))).collect();
         let fault = Parts {
             kind,
             target,
-            amount,
+            amounts,
         }
         .build()?;
         Some(ScheduledFault {
@@ -120,8 +125,12 @@ impl Generator {
     /// The same fault with another target or amount.
     pub fn vary(&self, fault: &Fault, stream: &mut Stream) -> Option<Fault> {
         let mut parts = fault.parts();
-        match parts.kind.info().param {
-            Some(p) if stream.chance(1, 2) => parts.amount = Some(draw(&p, stream)),
+        let params = parts.kind.info().params;
+        match stream.pick(params) {
+            Some(_) if stream.chance(1, 2) => {
+                let i = stream.index(params.len());
+                parts.amounts[i] = Some(draw(&params[i], stream));
+            }
             _ => {
                 let aim = self.aim_at(parts.kind, &parts.target);
                 let aim = aim.unwrap_or(Aim::of(parts.kind));
@@ -138,7 +147,7 @@ impl Generator {
     /// What allows a fault of this kind and target.
     fn aim_at(&self, kind: FaultKind, target: &Target) -> Option<Aim> {
         let fits = |aim: &Aim| match target {
-            Target::Vm(vm) => self.targets(*aim).contains(vm),
+            Target::Vm(vm) | Target::Process(vm, _) => self.targets(*aim).contains(vm),
             Target::All | Target::Sides(..) => true,
         };
         let mut aims = self.aims.iter().copied();
@@ -150,6 +159,12 @@ impl Generator {
         Some(match aim.kind.info().shape {
             Shape::All => Target::All,
             Shape::Vm => Target::Vm(*stream.pick(&vms)?),
+            Shape::Process => {
+                let vm = *stream.pick(&vms)?;
+                let i = stream.index(self.processes.len() + 1);
+                let name = i.checked_sub(1).map(|i| self.processes[i].clone());
+                Target::Process(vm, name.unwrap_or_default())
+            }
             Shape::Sides(_) => {
                 // Everyone takes a side; two VMs are drawn first so that neither stays empty.
                 let first = stream.index(vms.len());
@@ -177,16 +192,20 @@ impl Generator {
         let fault = Parts {
             kind: *kind,
             target,
-            amount: None,
+            amounts: Vec::new(),
         }
         .build()?;
         (at_ns < self.duration_ns).then_some(ScheduledFault { at_ns, fault })
     }
 }
 
-/// An amount of usual size, small ones as likely as great ones, with at most two digits.
+/// An amount of usual size; where sizes matter, small ones as likely as great ones, with at most
+/// two digits.
 fn draw(p: &Param, stream: &mut Stream) -> i64 {
     let (low, high) = p.usual;
+    if p.sense == Sense::Place {
+        return stream.range(low, high);
+    }
     let octaves = (high / low).max(1).ilog2();
     let base = low << stream.below(u64::from(octaves) + 1);
     let size = stream
@@ -203,6 +222,7 @@ fn draw(p: &Param, stream: &mut Stream) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::info::Class;
     use super::*;
     use std::collections::BTreeSet;
 
@@ -239,7 +259,9 @@ mod tests {
             ..Generator::default()
         };
         let hits = |network| {
-            let hit = move |f: &ScheduledFault| f.fault.kind().info().network == network;
+            let hit = move |f: &ScheduledFault| {
+                (f.fault.kind().info().class == Class::Network) == network
+            };
             many(&g)
                 .iter()
                 .filter(|f| hit(f))
@@ -312,9 +334,9 @@ mod tests {
     #[test]
     fn amounts_are_round_and_usual() {
         let mut s = Stream::new(5, "draw", &[]);
-        for p in FaultKind::all().filter_map(|k| k.info().param) {
+        for p in FaultKind::all().flat_map(|k| k.info().params) {
             for _ in 0..500 {
-                let a = draw(&p, &mut s);
+                let a = draw(p, &mut s);
                 assert!((p.usual.0..=p.usual.1).contains(&a.abs()), "{a} {p:?}");
             }
         }

@@ -10,20 +10,23 @@ mod amount;
 mod catalogue;
 mod engine;
 mod generate;
-mod kind;
+mod info;
 mod parse;
-mod request;
 mod schedule;
 mod stream;
+mod table;
 mod text;
 
 pub use aim::{Aim, Whom};
 pub use amount::{format_time, parse_time};
-pub use catalogue::{FaultInfo, Param, Shape, Unit};
+pub use catalogue::{Fault, FaultKind, Parts};
 pub use engine::{Cause, FaultEngine, Firing, Phase, Timing};
 pub use generate::Generator;
-pub use kind::{Fault, FaultKind, Parts, Target};
+pub use info::{Class, Effect, FaultInfo, Param, Sense, Shape, Unit};
 pub use parse::FaultParseError;
-pub use schedule::{FaultSchedule, FaultScheduleBuilder, ScheduleError, ScheduledFault};
+pub use schedule::{
+    FaultError, FaultSchedule, FaultScheduleBuilder, ScheduleError, ScheduledFault,
+};
 pub use stream::Stream;
+pub use table::Target;
 pub use text::TextError;

@@ -4,8 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::catalogue::{FaultInfo, Shape};
-use super::kind::{Fault, FaultKind, Parts, Target};
+use super::catalogue::{Fault, FaultKind, Parts};
+use super::info::{Param, Shape};
+use super::table::{Target, is_process_name};
 
 /// Why a text is not a fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,21 +37,24 @@ impl fmt::Display for Fault {
         let Parts {
             kind,
             target,
-            amount,
+            amounts,
         } = self.parts();
         let info = kind.info();
         f.write_str(info.words)?;
         match (&target, info.shape) {
             (Target::Vm(vm), _) => write!(f, " vm {vm}")?,
+            (Target::Process(vm, name), _) if name.is_empty() => write!(f, " in vm {vm}")?,
+            (Target::Process(vm, name), _) => write!(f, " {name} in vm {vm}")?,
             (Target::Sides(a, b), Shape::Sides(sign)) => {
                 write!(f, " {{{}}} {sign} {{{}}}", group(a), group(b))?;
             }
             _ => {}
         }
-        match (info.param, amount) {
-            (Some(p), Some(amount)) => write!(f, " {} {}", p.word, p.unit.show(amount)),
-            _ => Ok(()),
-        }
+        let mut said = info.params.iter().zip(amounts);
+        said.try_for_each(|(p, amount)| match amount {
+            Some(amount) => write!(f, " {}", p.show(amount)),
+            None => Ok(()),
+        })
     }
 }
 
@@ -75,16 +79,18 @@ impl FromStr for Fault {
         let (target, rest) = match info.shape {
             Shape::All => (Target::All, rest),
             Shape::Vm => parse_vm(rest).map_err(target_error)?,
-            Shape::Sides(sign) => (parse_sides(rest, sign).map_err(target_error)?, ""),
+            Shape::Process => parse_process(rest).map_err(target_error)?,
+            Shape::Sides(sign) => parse_sides(rest, sign).map_err(target_error)?,
         };
-        let amount = parse_amount(rest, info).map_err(|trouble| FaultParseError::Amount {
-            text: text.to_owned(),
-            trouble,
-        })?;
+        let amounts =
+            parse_amounts(rest, info.params).map_err(|trouble| FaultParseError::Amount {
+                text: text.to_owned(),
+                trouble,
+            })?;
         Parts {
             kind,
             target,
-            amount,
+            amounts,
         }
         .build()
         .ok_or_else(|| FaultParseError::Amount {
@@ -137,11 +143,31 @@ fn vm_number(text: &str) -> Result<usize, String> {
         .map_err(|_| format!("`{text}` is not the number of a VM"))
 }
 
-fn parse_sides(rest: &str, sign: &str) -> Result<Target, String> {
+/// Reads `redis-server in vm 2`, or `in vm 2` for the body's process.
+fn parse_process(rest: &str) -> Result<(Target, &str), String> {
+    let wanted = "expected `NAME in vm` and its number, or without a name, for the body's process";
+    let (name, rest) = match rest.strip_prefix("in ") {
+        Some(rest) => ("", rest),
+        None => rest.split_once(" in ").ok_or(wanted)?,
+    };
+    let name = name.trim();
+    if !is_process_name(name) {
+        return Err(format!("`{name}` is not the name of a process"));
+    }
+    match parse_vm(rest.trim_start())? {
+        (Target::Vm(vm), rest) => Ok((Target::Process(vm, name.to_owned()), rest)),
+        _ => Err(wanted.to_owned()),
+    }
+}
+
+fn parse_sides<'a>(rest: &'a str, sign: &str) -> Result<(Target, &'a str), String> {
     let (a, b) = rest
         .split_once(sign)
         .ok_or_else(|| format!("expected `{{..}} {sign} {{..}}`"))?;
-    Ok(Target::Sides(parse_group(a)?, parse_group(b)?))
+    let end = b.find('}').map_or(b.len(), |at| at + 1);
+    let (b, rest) = b.split_at(end);
+    let sides = Target::Sides(parse_group(a)?, parse_group(b)?);
+    Ok((sides, rest.trim_start()))
 }
 
 fn parse_group(text: &str) -> Result<Vec<usize>, String> {
@@ -156,33 +182,51 @@ fn parse_group(text: &str) -> Result<Vec<usize>, String> {
     inner.split(',').map(|n| vm_number(n.trim())).collect()
 }
 
-fn parse_amount(rest: &str, info: &FaultInfo) -> Result<Option<i64>, String> {
-    let Some(p) = info.param else {
-        return if rest.is_empty() {
-            Ok(None)
-        } else {
-            Err(format!(
-                "nothing is expected after the target, found `{rest}`"
-            ))
+/// Reads `by 40 % every 20 ms`: an amount for each of `params`, in their order. What is not said
+/// has its default; the first word may be left out.
+fn parse_amounts(rest: &str, params: &[Param]) -> Result<Vec<Option<i64>>, String> {
+    let mut rest = rest;
+    let mut amounts = Vec::new();
+    for (i, p) in params.iter().enumerate() {
+        let later = &params[i + 1..];
+        let begins = |text: &str, p: &Param| {
+            let after = text.strip_prefix(p.word);
+            after.is_some_and(|after| after.starts_with(char::is_whitespace))
         };
-    };
-    if rest.is_empty() {
-        return Ok((!p.optional).then_some(p.default));
+        let given = match rest {
+            "" => false,
+            _ => begins(rest, p) || (i == 0 && !later.iter().any(|p| begins(rest, p))),
+        };
+        if !given {
+            amounts.push((!p.optional).then_some(p.default));
+            continue;
+        }
+        let text = if begins(rest, p) {
+            &rest[p.word.len()..]
+        } else {
+            rest
+        };
+        let spaces = text.match_indices(char::is_whitespace).map(|(at, _)| at);
+        let mut ends =
+            spaces.filter(|&at| later.iter().any(|p| begins(text[at..].trim_start(), p)));
+        let (number, after) = text.split_at(ends.next().unwrap_or(text.len()));
+        rest = after.trim_start();
+        let amount = p.unit.parse(number)?;
+        if !(p.min..=p.max).contains(&amount) {
+            let show = |amount| p.unit.show(amount);
+            let (min, max) = (show(p.min), show(p.max));
+            return Err(format!("{} is outside {min} to {max}", show(amount)));
+        }
+        amounts.push(Some(amount));
     }
-    let number = rest
-        .strip_prefix(p.word)
-        .filter(|r| r.starts_with(char::is_whitespace))
-        .unwrap_or(rest);
-    let amount = p.unit.parse(number)?;
-    if (p.min..=p.max).contains(&amount) {
-        Ok(Some(amount))
-    } else {
-        Err(format!(
-            "{} is outside {} to {}",
-            p.unit.show(amount),
-            p.unit.show(p.min),
-            p.unit.show(p.max)
-        ))
+    match rest {
+        "" => Ok(amounts),
+        _ if params.is_empty() => Err(format!(
+            "nothing is expected after the target, found `{rest}`"
+        )),
+        _ => Err(format!(
+            "nothing is expected after the amounts, found `{rest}`"
+        )),
     }
 }
 

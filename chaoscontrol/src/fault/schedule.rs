@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::amount::format_time;
-use super::kind::{Fault, Target};
+use super::catalogue::Fault;
+use super::parse::FaultParseError;
+use super::table::{Target, is_process_name};
 
 /// A fault and its instant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,50 +22,50 @@ pub struct FaultSchedule {
     faults: Vec<ScheduledFault>,
 }
 
-/// Why a schedule cannot be used for a cluster.
+/// Why a fault cannot be applied to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ScheduleError {
+pub enum FaultError {
     /// It names a VM that does not exist.
-    #[error("{} {fault}: there is no vm {vm}, the cluster has vms 0 to {}", format_time(*at_ns), vms - 1)]
+    #[error("there is no vm {vm}, the cluster has vms 0 to {}", vms - 1)]
     NoSuchVm {
-        /// Time of the fault.
-        at_ns: u64,
-        /// The fault.
-        fault: Box<Fault>,
         /// The VM it names.
         vm: usize,
         /// VMs in the cluster.
         vms: usize,
     },
     /// One VM stands twice in a partition.
-    #[error("{} {fault}: vm {vm} stands twice", format_time(*at_ns))]
-    Twice {
-        /// Time of the fault.
-        at_ns: u64,
-        /// The fault.
-        fault: Box<Fault>,
-        /// The VM.
-        vm: usize,
-    },
+    #[error("vm {0} stands twice")]
+    Twice(usize),
     /// A side of a partition has no VM.
-    #[error("{} {fault}: a side is empty", format_time(*at_ns))]
-    EmptySide {
-        /// Time of the fault.
-        at_ns: u64,
-        /// The fault.
-        fault: Box<Fault>,
-    },
+    #[error("a side is empty")]
+    EmptySide,
+    /// A process cannot have this name.
+    #[error(
+        "a process is named by at most 64 visible ASCII characters other than quotes, `#` and `=`"
+    )]
+    ProcessName,
     /// A parameter is outside what the catalogue allows.
-    #[error("{} {fault}: the amount must lie between {min} and {max}", format_time(*at_ns))]
+    #[error("the amount must lie between {min} and {max}")]
     Amount {
-        /// Time of the fault.
-        at_ns: u64,
-        /// The fault.
-        fault: Box<Fault>,
         /// Least amount, in words.
         min: String,
         /// Greatest amount, in words.
         max: String,
+    },
+}
+
+/// Why a schedule cannot be used for a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// One of its faults cannot be applied.
+    #[error("{} {fault}: {trouble}", format_time(*at_ns))]
+    Fault {
+        /// Time of the fault.
+        at_ns: u64,
+        /// The fault.
+        fault: Box<Fault>,
+        /// What is wrong with it.
+        trouble: FaultError,
     },
     /// It lies after the time in which faults are applied.
     #[error("{} {fault}: faults end at {}, the test's `duration`", format_time(*at_ns), format_time(*duration_ns))]
@@ -75,6 +77,53 @@ pub enum ScheduleError {
         /// Virtual ns for which faults are applied.
         duration_ns: u64,
     },
+}
+
+impl Fault {
+    /// Checks whether the fault can be applied to a cluster of `vms` VMs.
+    ///
+    /// # Errors
+    /// The first trouble there is.
+    pub fn check(&self, vms: usize) -> Result<(), FaultError> {
+        let parts = self.parts();
+        let named = parts.target.vms();
+        for (i, &vm) in named.iter().enumerate() {
+            if vm >= vms {
+                return Err(FaultError::NoSuchVm { vm, vms });
+            }
+            if named[..i].contains(&vm) {
+                return Err(FaultError::Twice(vm));
+            }
+        }
+        match &parts.target {
+            Target::Sides(a, b) if a.is_empty() || b.is_empty() => {
+                return Err(FaultError::EmptySide);
+            }
+            Target::Process(_, name) if !is_process_name(name) => {
+                return Err(FaultError::ProcessName);
+            }
+            _ => {}
+        }
+        for (p, amount) in parts.kind.info().params.iter().zip(&parts.amounts) {
+            if amount.is_some_and(|amount| !(p.min..=p.max).contains(&amount)) {
+                let (min, max) = (p.unit.show(p.min), p.unit.show(p.max));
+                return Err(FaultError::Amount { min, max });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a fault that a body of a cluster of `vms` VMs asks for, in words.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn ordered(text: &str, vms: usize) -> Result<Fault, String> {
+        let fault: Fault = text.parse().map_err(|e: FaultParseError| e.to_string())?;
+        match fault.check(vms) {
+            Ok(()) => Ok(fault),
+            Err(trouble) => Err(format!("{fault}: {trouble}")),
+        }
+    }
 }
 
 impl FaultSchedule {
@@ -119,44 +168,13 @@ impl ScheduledFault {
     fn check(&self, vms: usize, duration_ns: u64) -> Result<(), ScheduleError> {
         let at_ns = self.at_ns;
         let fault = || Box::new(self.fault.clone());
-        let named = self.fault.vms();
-        for (i, &vm) in named.iter().enumerate() {
-            if vm >= vms {
-                return Err(ScheduleError::NoSuchVm {
-                    at_ns,
-                    fault: fault(),
-                    vm,
-                    vms,
-                });
-            }
-            if named[..i].contains(&vm) {
-                return Err(ScheduleError::Twice {
-                    at_ns,
-                    fault: fault(),
-                    vm,
-                });
-            }
-        }
-        let parts = self.fault.parts();
-        if let Target::Sides(a, b) = &parts.target
-            && (a.is_empty() || b.is_empty())
-        {
-            return Err(ScheduleError::EmptySide {
+        self.fault
+            .check(vms)
+            .map_err(|trouble| ScheduleError::Fault {
                 at_ns,
                 fault: fault(),
-            });
-        }
-        if let (Some(p), Some(amount)) = (parts.kind.info().param, parts.amount)
-            && !(p.min..=p.max).contains(&amount)
-        {
-            let (min, max) = (p.unit.show(p.min), p.unit.show(p.max));
-            return Err(ScheduleError::Amount {
-                at_ns,
-                fault: fault(),
-                min,
-                max,
-            });
-        }
+                trouble,
+            })?;
         if at_ns >= duration_ns {
             return Err(ScheduleError::Late {
                 at_ns,
@@ -223,6 +241,24 @@ mod tests {
             .build();
         let order: Vec<_> = s.faults().iter().map(|f| f.fault.to_string()).collect();
         assert_eq!(order, ["kill vm 1", "heal", "kill vm 0"]);
+    }
+
+    #[test]
+    fn what_a_body_asks_for_is_checked() {
+        let asked = |text| Fault::ordered(text, 3).map(|fault| fault.to_string());
+        assert_eq!(
+            asked("partition {0} | {1,2}").unwrap(),
+            "partition {0} | {1, 2}"
+        );
+        let refused = |text| asked(text).unwrap_err();
+        assert!(refused("kil vm 1").contains("did you mean `kill`"));
+        assert_eq!(
+            refused("kill vm 3"),
+            "kill vm 3: there is no vm 3, the cluster has vms 0 to 2"
+        );
+        assert!(refused("partition {0} | {0}").contains("vm 0 stands twice"));
+        assert!(refused("loss vm 0 of 4294967295 ppm").contains("outside 0 % to 100 %"));
+        assert!(refused("latency vm 0 of 18446744073709551615 ns").contains("not a number"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::amount::{format_time, parse_time};
-use super::kind::Fault;
+use super::catalogue::Fault;
 use super::parse::FaultParseError;
 use super::schedule::{FaultSchedule, ScheduledFault};
 

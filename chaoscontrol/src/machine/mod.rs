@@ -70,4 +70,4 @@ pub use output::{Output, OutputKind};
 pub use snapshot::VmSnapshot;
 pub use stop::{Off, Stop, Until, VmError};
 pub use trace::Access;
-pub use vm::DeterministicVm;
+pub use vm::{DeterministicVm, TURN_NS};

@@ -4,9 +4,7 @@
 //! One OUT is one message, so there is no state between two of them but the streams
 //! and values kept here.
 
-use chaoscontrol_guest::protocol::{
-    FaultRequest, Identity, MALFORMED, MAX_MESSAGE, Message, OK, UNMAPPED, VERSION,
-};
+use chaoscontrol_guest::protocol::{MALFORMED, MAX_MESSAGE, Message, OK, UNMAPPED, VERSION};
 
 use crate::cpu::Vcpu;
 use crate::devices::random::RandomStream;
@@ -19,7 +17,6 @@ const RDI: usize = 7;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sdk {
     identity: Vec<u8>,
-    vms: u32,
     status: u64,
     random: RandomStream,
     choices: RandomStream,
@@ -31,7 +28,6 @@ impl Sdk {
         let stream = |purpose: &[u8]| RandomStream::from_bytes(&[purpose, entropy].concat());
         Sdk {
             identity: Vec::new(),
-            vms: 0,
             status: 0,
             random: stream(b"get_random"),
             choices: stream(b"random_choice"),
@@ -44,9 +40,9 @@ impl Sdk {
         (self.random, self.choices) = (fresh.random, fresh.choices);
     }
 
-    /// What [`Message::Identity`] is answered with: an encoded [`Identity`].
+    /// What [`Message::Identity`] is answered with: an encoded
+    /// [`Identity`](chaoscontrol_guest::protocol::Identity).
     pub(super) fn set_identity(&mut self, identity: Vec<u8>) {
-        self.vms = Identity::decode(&identity).map_or(0, |i| i.peers.as_slice().len() as u32);
         self.identity = identity;
     }
 
@@ -88,32 +84,7 @@ impl Sdk {
                 (UNMAPPED, false)
             }
             Ok(Message::Identity) => (self.identity.len() as u64, false),
-            Ok(Message::Fault { fault }) if !self.possible(fault) => (MALFORMED, false),
             Ok(_) => (OK, true),
-        }
-    }
-
-    /// Whether a fault names only VMs that there are, and rates that can be.
-    fn possible(&self, fault: FaultRequest) -> bool {
-        let set = |mask: u64| mask.checked_shr(self.vms).unwrap_or(0) == 0;
-        let exists = |vm: u32| vm < self.vms;
-        match fault {
-            FaultRequest::Partition { left, right } => set(left) && set(right),
-            FaultRequest::OneWayPartition { from, to } => set(from) && set(to),
-            FaultRequest::Heal => true,
-            FaultRequest::Loss { vm, ppm } => exists(vm) && ppm <= 1_000_000,
-            FaultRequest::Skew { vm, ppm } => {
-                let rates = super::MIN_SKEW_PPM..=super::MAX_SKEW_PPM;
-                exists(vm) && rates.contains(&i64::from(ppm))
-            }
-            FaultRequest::Reorder { vm, .. }
-            | FaultRequest::Latency { vm, .. }
-            | FaultRequest::Jitter { vm, .. }
-            | FaultRequest::Kill { vm }
-            | FaultRequest::Pause { vm, .. }
-            | FaultRequest::Resume { vm }
-            | FaultRequest::Restart { vm }
-            | FaultRequest::WallClockJump { vm, .. } => exists(vm),
         }
     }
 }

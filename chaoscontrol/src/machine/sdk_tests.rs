@@ -1,8 +1,6 @@
 //! The SDK port against whatever a guest may put in its registers and memory.
 
-use chaoscontrol_guest::protocol::{
-    FaultRequest, MALFORMED, MAX_MESSAGE, Message, UNMAPPED, VERSION,
-};
+use chaoscontrol_guest::protocol::{MALFORMED, MAX_MESSAGE, Message, UNMAPPED, VERSION};
 
 use super::RandomStream;
 use super::sdk::Sdk;
@@ -113,27 +111,6 @@ fn the_machine_answers_what_it_can() {
     assert_eq!((identity.index, identity.hostname), (1, "vm1"));
     let body = encoded(Message::BodyStarted { pid: 3 });
     assert_eq!(caller.send(&mut sdk, &body), (0, Some(body.clone())));
-}
-
-#[test]
-fn impossible_faults_are_refused() {
-    let (mut sdk, mut caller) = (sdk(), Caller::new());
-    let mut answer = |fault| caller.send(&mut sdk, &encoded(Message::Fault { fault })).0;
-    assert_eq!(answer(FaultRequest::Kill { vm: 2 }), 0);
-    assert_eq!(answer(FaultRequest::Kill { vm: 3 }), MALFORMED);
-    let partition = |right| FaultRequest::Partition { left: 1, right };
-    assert_eq!(answer(partition(6)), 0);
-    assert_eq!(answer(partition(8)), MALFORMED);
-    let loss = |ppm| FaultRequest::Loss { vm: 0, ppm };
-    assert_eq!(answer(loss(1_000_000)), 0);
-    assert_eq!(answer(loss(1_000_001)), MALFORMED);
-    assert_eq!(
-        answer(FaultRequest::Skew {
-            vm: 0,
-            ppm: i32::MIN
-        }),
-        MALFORMED
-    );
 }
 
 #[test]

@@ -24,6 +24,10 @@ use std::sync::Arc;
 /// sane guest's, and would keep the host busy without virtual time passing.
 const MAX_PARTS: u32 = 1 << 20;
 
+/// The length in ns of a turn on the cluster's timeline: what a guest orders is carried out at the
+/// end of the running one.
+pub const TURN_NS: u64 = 1_000_000;
+
 /// Slices of 2^20 iterations that a single string instruction may have: more than all of
 /// the largest memory has bytes. It takes no virtual time, so nothing else would end it.
 const MAX_SLICES: u32 = 1 << 12;
@@ -442,8 +446,14 @@ impl DeterministicVm {
                 let message = self.state.sdk.call(&mut self.cpu, size);
                 self.complete(exit, 0);
                 if let Some(message) = message {
-                    if until.boot && Message::decode(&message) == Ok(Message::Boot) {
-                        stop = Some(Stop::Boot);
+                    match Message::decode(&message) {
+                        Ok(Message::Boot) if until.boot => stop = Some(Stop::Boot),
+                        // The order returns when it has been carried out.
+                        Ok(Message::Fault { .. }) => {
+                            let turn = (time / TURN_NS + 1).saturating_mul(TURN_NS);
+                            self.state.clock.jump(self.cpu.count(), turn);
+                        }
+                        _ => {}
                     }
                     self.push(time, OutputKind::Message(message));
                 }

@@ -138,6 +138,9 @@ impl Failure {
                 "must_finish: the test still ran in {} at the end{when}",
                 list(vms)
             ),
+            K::FaultRefused(why) => {
+                format!("the body in {here} asked for an impossible fault: {why}")
+            }
             K::Agent(text) => format!("the agent failed in {here}: {}", indented(text)),
             K::Shutdown(reason) => format!("the machine went off in {here}: {reason}"),
             K::Flood(what) => format!("{what}, in {here}"),

@@ -111,6 +111,8 @@ pub enum FailureKind {
         /// Their VMs.
         vms: Vec<usize>,
     },
+    /// The body asked for a fault that cannot be; why.
+    FaultRefused(String),
     /// The agent in the VM could not do its work.
     Agent(String),
     /// The machine went off by itself; why.
@@ -165,6 +167,7 @@ impl Failure {
             K::Stall { .. } => ("stall", String::new()),
             K::SetupIncomplete { .. } => ("setup incomplete", String::new()),
             K::Unfinished { .. } => ("unfinished", String::new()),
+            K::FaultRefused(why) => ("fault refused", why.clone()),
             K::Agent(text) => ("agent", without_numbers(text)),
             K::Shutdown(reason) => ("shutdown", without_numbers(reason)),
             K::Flood(what) => ("flood", what.clone()),

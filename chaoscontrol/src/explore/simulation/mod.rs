@@ -381,9 +381,15 @@ impl Simulation {
                         *self.tally.events.entry(name.to_owned()).or_default() += 1;
                     }
                     Message::Fault { fault } => {
-                        if let Some(fault) = Fault::from_request(fault, self.scenario.cluster.vms) {
-                            let firing = self.engine.inject(fault, self.now());
-                            self.apply(firing);
+                        match Fault::ordered(fault, self.scenario.cluster.vms) {
+                            Ok(fault) => {
+                                let firing = self.engine.inject(fault, self.now());
+                                self.apply(firing);
+                            }
+                            Err(why) => {
+                                let kind = FailureKind::FaultRefused(why);
+                                self.oracle.fail(Failure { at: Some(at), kind });
+                            }
                         }
                     }
                     _ => {}

@@ -1,0 +1,59 @@
+//! Clocks that run wrong, as a VM with a right one sees them.
+
+use std::thread;
+
+use chaoscontrol::prelude::*;
+
+use crate::server::{Asker, NAP, serve};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, duration = "90s", faults = [])]
+fn skew(node: Node) -> Result {
+    if node.role() == Role::Server {
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    let mut minute = |faults: &str| -> Result<(f64, f64, f64)> {
+        node.faults().order(faults)?;
+        let before = asker.answer()?;
+        thread::sleep(60 * SECOND);
+        let after = asker.answer()?;
+        let naps = (after.naps - before.naps) as u32 * NAP;
+        let clocks = [
+            after.monotonic - before.monotonic,
+            after.wall - before.wall,
+            naps,
+        ];
+        let [monotonic, wall, naps] = clocks.map(|d| d.as_secs_f64());
+        Ok((monotonic, wall, naps))
+    };
+    let (monotonic, wall, naps) = minute("clock skew vm 0 by 10 %")?;
+    assert!((monotonic - 66.0).abs() < 0.05, "{monotonic}");
+    assert!((wall - 66.0).abs() < 0.05, "{wall}");
+    // A nap of 100 ms ends with the tick of 10 ms after it.
+    assert!((naps - 66.0 * 100.0 / 110.0).abs() < 7.0, "{naps}");
+    Ok(())
+}
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, faults = [])]
+fn wall_clock_jump(node: Node) -> Result {
+    if node.role() == Role::Server {
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    let mut apart = |fault: &str| -> Result<f64> {
+        let before = asker.answer()?;
+        node.faults().order(fault)?;
+        thread::sleep(SECOND);
+        let after = asker.answer()?;
+        let monotonic = (after.monotonic - before.monotonic).as_secs_f64();
+        assert!((monotonic - 1.0).abs() < 0.1, "{monotonic}");
+        Ok(after.wall.as_secs_f64() - before.wall.as_secs_f64() - monotonic)
+    };
+    let forward = apart("wall-clock jump vm 0 by 3600 s")?;
+    assert!((forward - 3600.0).abs() < 0.1, "{forward}");
+    let back = apart("wall-clock jump vm 0 by -7200 s")?;
+    assert!((back + 7200.0).abs() < 0.1, "{back}");
+    Ok(())
+}

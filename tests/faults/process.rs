@@ -1,0 +1,73 @@
+//! Machines that come and go.
+
+use std::thread;
+
+use chaoscontrol::prelude::*;
+
+use crate::server::{Asker, serve};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, faults = [], quiet = "2s")]
+fn kill(node: Node) -> Result {
+    if node.role() == Role::Server {
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    node.faults().order("kill vm 0")?;
+    assert!(!asker.reaches()? && !asker.reaches()?);
+    node.wait_quiet();
+    let after = asker.answer()?;
+    assert_eq!(after.incarnation, 1, "started again when faults end");
+    Ok(())
+}
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, faults = [])]
+fn restart(node: Node) -> Result {
+    if node.role() == Role::Server {
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    thread::sleep(2 * SECOND);
+    let before = asker.answer()?;
+    node.faults().order("restart vm 0")?;
+    let after = asker.answer()?;
+    assert_eq!((before.incarnation, after.incarnation), (0, 1));
+    assert!(after.monotonic < before.monotonic, "it began anew");
+    assert!(after.wall > before.wall, "with the right date");
+    node.faults().order("kill vm 0")?;
+    assert!(!asker.reaches()?);
+    node.faults().order("restart vm 0")?;
+    assert_eq!(asker.answer()?.incarnation, 2);
+    Ok(())
+}
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, faults = [])]
+fn pause(node: Node) -> Result {
+    if node.role() == Role::Server {
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    let before = asker.answer()?;
+    node.faults().order("pause vm 0 for 3 s")?;
+    assert!(!asker.reaches()? && !asker.reaches()?);
+    thread::sleep(2 * SECOND);
+    let after = asker.answer()?;
+    let aged = after.monotonic - before.monotonic;
+    assert!(aged < 2 * SECOND, "its clock stood still with it: {aged:?}");
+    assert_eq!(after.heard - before.heard, 3, "what came meanwhile waited");
+    Ok(())
+}
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, faults = [])]
+fn resume(node: Node) -> Result {
+    if node.role() == Role::Server {
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    node.faults().order("pause vm 0")?;
+    assert!(!asker.reaches()? && !asker.reaches()? && !asker.reaches()?);
+    node.faults().order("resume vm 0")?;
+    assert!(asker.reaches()?);
+    Ok(())
+}
