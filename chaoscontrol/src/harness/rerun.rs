@@ -128,7 +128,7 @@ fn missing(simulation: &mut Simulation, vms: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cluster::ClusterConfig;
-    use crate::cpu::choice::HostKvm;
+    use crate::cpu::kvm::{self, testing::or_not_run};
     use crate::machine::testing::beacon_guest;
     use crate::machine::{DeterministicVm, Engine, VmConfig, flat_kernel};
 
@@ -152,10 +152,7 @@ mod tests {
     /// A guest that jumps to where there is no memory, from which KVM executes nothing.
     #[test]
     fn a_run_whose_engine_fails_is_an_error_and_no_result() {
-        if let HostKvm::Absent(why) = HostKvm::look() {
-            let required = std::env::var_os("CHAOS_KVM_REQUIRED").is_some();
-            assert!(!required, "KVM is required: {why}");
-            eprintln!("NOT RUN, since this host has no KVM for it: {why}");
+        if or_not_run(kvm::open()).is_none() {
             return;
         }
         let scenario = scenario(VmConfig {

@@ -59,24 +59,14 @@ fn warning(finding: &Finding) -> String {
 }
 
 fn found(finding: &Finding) -> String {
-    let Finding {
-        file,
-        kind,
-        count: times,
-        places,
-        ..
-    } = finding;
+    let Finding { file, places, .. } = finding;
     let named: Vec<String> = places.iter().take(NAMED).map(place).collect();
     let more = match places.len().saturating_sub(NAMED) {
         0 => "",
         _ => " and more",
     };
-    format!(
-        "{file} has {} {}, in {}{more}",
-        kind.name,
-        count(*times, "time"),
-        named.join(", ")
-    )
+    let (name, times) = (finding.kind.name, count(finding.count, "time"));
+    format!("{file} has {name} {times}, in {}{more}", named.join(", "))
 }
 
 /// An extension with some of the functions that use it, as far as they have names.

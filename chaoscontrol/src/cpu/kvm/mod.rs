@@ -4,9 +4,12 @@
 //! devices is used, so all that a guest notices comes from the caller, at its exits.
 
 mod alarm;
+mod fixed;
 mod host;
 mod probe;
 mod state;
+#[cfg(test)]
+pub mod testing;
 mod tiny;
 mod vcpu;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 
+use super::fixed;
 use super::host::KvmError;
 use super::vm::call;
 use crate::cpu::state::{CpuState, Fpu, Segment, TableRegister};
@@ -255,13 +256,15 @@ pub fn load(vcpu: &VcpuFd, s: &CpuState) -> Result<(), KvmError> {
     } else {
         0
     };
-    call("set events", vcpu.set_vcpu_events(&events))
+    call("set events", vcpu.set_vcpu_events(&events))?;
+    fixed::load(vcpu)
 }
 
 /// The vCPU's state, between two instructions; what KVM does not hold is as in `kept`.
 ///
 /// # Errors
-/// KVM refuses, or an event is on its way, which no state of ours can hold.
+/// KVM refuses, or an event is on its way or something is changed that no state of ours can
+/// hold.
 pub fn save(vcpu: &VcpuFd, kept: &CpuState) -> Result<CpuState, KvmError> {
     let mut s = kept.clone();
     let mut regs = call("read registers", vcpu.get_regs())?;
@@ -309,6 +312,7 @@ pub fn save(vcpu: &VcpuFd, kept: &CpuState) -> Result<CpuState, KvmError> {
             why: "an event is still being delivered".into(),
         });
     }
+    fixed::check(vcpu)?;
     Ok(s)
 }
 

@@ -7,15 +7,15 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kvm_bindings::{
-    CpuId, KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_userspace_memory_region,
-};
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 
 use super::host::KvmError;
+use super::vm::{bare, call};
+use crate::cpu::ram::Ram;
 
 /// Bytes of memory, from guest-physical address 0.
-const SIZE: usize = 0xA000;
+const SIZE: u64 = 0xA000;
 /// Page tables: the first 4 MiB, mapped to themselves.
 const TABLES: [u64; 3] = [0x1000, 0x2000, 0x3000];
 const GDT: u64 = 0x4000;
@@ -59,7 +59,7 @@ pub struct TinyGuest<'a> {
     // The CPU and the VM go before the memory that they use.
     vcpu: VcpuFd,
     _vm: VmFd,
-    memory: Memory,
+    ram: Ram,
     stop: &'a AtomicBool,
 }
 
@@ -70,36 +70,32 @@ impl<'a> TinyGuest<'a> {
     /// # Errors
     /// KVM refuses something.
     pub fn new(kvm: &Kvm, code: &[u8], stop: &'a AtomicBool) -> Result<Self, KvmError> {
-        let mut memory = Memory::new()?;
+        let ram = Ram::new(SIZE).map_err(|error| KvmError::Call {
+            what: "get memory for a tiny guest",
+            why: error.to_string(),
+        })?;
         let [pml4, pdpt, directory] = TABLES;
-        memory.words(pml4, &[pdpt | 3]);
-        memory.words(pdpt, &[directory | 3]);
-        memory.words(directory, &[0x83, u64::from(DEVICE) | 0x83]);
-        memory.words(GDT, &[0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF]);
+        words(&ram, pml4, &[pdpt | 3]);
+        words(&ram, pdpt, &[directory | 3]);
+        words(&ram, directory, &[0x83, u64::from(DEVICE) | 0x83]);
+        words(
+            &ram,
+            GDT,
+            &[0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF],
+        );
         for (vector, handler) in [(BREAKPOINT, HANDLERS), (VECTOR, HANDLERS + 0x10)] {
-            memory.words(IDT + vector * 16, &[handler | 0x8E00_0008_0000, 0]);
+            words(&ram, IDT + vector * 16, &[handler | 0x8E00_0008_0000, 0]);
         }
-        memory.bytes(CODE, code);
-        memory.bytes(HANDLERS, &[0x48, 0xCF]); // iretq
-        memory.bytes(HANDLERS + 0x10, &[0xE6, HANDLED, 0x48, 0xCF]); // out HANDLED, al; iretq
+        bytes(&ram, CODE, code);
+        bytes(&ram, HANDLERS, &[0x48, 0xCF]); // iretq
+        bytes(&ram, HANDLERS + 0x10, &[0xE6, HANDLED, 0x48, 0xCF]); // out HANDLED, al; iretq
 
-        let vm = kvm.create_vm().map_err(KvmError::call("make a VM"))?;
-        let region = kvm_userspace_memory_region {
-            slot: 0,
-            flags: 0,
-            guest_phys_addr: 0,
-            memory_size: SIZE as u64,
-            userspace_addr: memory.start as u64,
-        };
-        // SAFETY: the region is the whole of `memory`, which lives until the VM is gone, and
-        // to which nobody holds a reference while the guest runs.
-        unsafe { vm.set_user_memory_region(region) }
-            .map_err(KvmError::call("give a VM its memory"))?;
-        let vcpu = vm.create_vcpu(0).map_err(KvmError::call("make a CPU"))?;
+        let vm = bare(kvm, &ram, 0)?;
+        let vcpu = call("create a CPU", vm.create_vcpu(0))?;
         let guest = TinyGuest {
             vcpu,
             _vm: vm,
-            memory,
+            ram,
             stop,
         };
         guest.set_state(kvm)?;
@@ -107,16 +103,12 @@ impl<'a> TinyGuest<'a> {
     }
 
     fn set_state(&self, kvm: &Kvm) -> Result<(), KvmError> {
-        let cpuid: CpuId = kvm
-            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(KvmError::call("tell what CPUID it supports"))?;
-        self.vcpu
-            .set_cpuid2(&cpuid)
-            .map_err(KvmError::call("set CPUID"))?;
-        let mut sregs = self
-            .vcpu
-            .get_sregs()
-            .map_err(KvmError::call("read the system registers"))?;
+        let cpuid: CpuId = call(
+            "tell what CPUID it supports",
+            kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES),
+        )?;
+        call("set CPUID", self.vcpu.set_cpuid2(&cpuid))?;
+        let mut sregs = call("read system registers", self.vcpu.get_sregs())?;
         let code = kvm_segment {
             limit: u32::MAX,
             selector: 8,
@@ -150,9 +142,7 @@ impl<'a> TinyGuest<'a> {
         sregs.cr3 = TABLES[0];
         sregs.cr4 = 0x620; // PAE, OSFXSR, OSXMMEXCPT
         sregs.efer = 0x500; // LMA, LME
-        self.vcpu
-            .set_sregs(&sregs)
-            .map_err(KvmError::call("set the system registers"))?;
+        call("set system registers", self.vcpu.set_sregs(&sregs))?;
         let regs = kvm_regs {
             rbx: DATA,
             rsp: STACK,
@@ -160,9 +150,7 @@ impl<'a> TinyGuest<'a> {
             rflags: 2,
             ..kvm_regs::default()
         };
-        self.vcpu
-            .set_regs(&regs)
-            .map_err(KvmError::call("set the registers"))
+        call("set registers", self.vcpu.set_regs(&regs))
     }
 
     /// Runs until something happens.
@@ -211,86 +199,39 @@ impl<'a> TinyGuest<'a> {
 
     /// Writes the word of memory at [`DATA`].
     pub fn set_word(&mut self, word: u64) {
-        self.memory.words(DATA, &[word]);
+        words(&self.ram, DATA, &[word]);
     }
 
     /// The word of memory at [`DATA`].
     #[cfg(test)]
     fn word(&self) -> u64 {
-        self.memory.word(DATA)
+        self.ram.load_quad(DATA).expect("it is in memory")
     }
 }
 
-/// Anonymous memory, page-aligned.
-struct Memory {
-    start: *mut u8,
+/// Writes at an address of this file, which all are in memory.
+fn bytes(ram: &Ram, at: u64, bytes: &[u8]) {
+    ram.write(at, bytes).expect("it is in memory");
 }
 
-impl Memory {
-    fn new() -> Result<Memory, KvmError> {
-        // SAFETY: a new anonymous mapping at an address of the system's choice touches
-        // nothing that exists.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                SIZE,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(KvmError::call("get memory from the system")(
-                kvm_ioctls::Error::last(),
-            ));
-        }
-        Ok(Memory {
-            start: start.cast(),
-        })
-    }
-
-    fn bytes(&mut self, at: u64, bytes: &[u8]) {
-        let at = at as usize;
-        assert!(at + bytes.len() <= SIZE);
-        // SAFETY: the range lies in the mapping, as was just checked; `bytes` is elsewhere,
-        // and no reference into the mapping exists.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.add(at), bytes.len()) };
-    }
-
-    fn words(&mut self, at: u64, words: &[u64]) {
-        for (word, at) in words.iter().zip((at..).step_by(8)) {
-            self.bytes(at, &word.to_le_bytes());
-        }
-    }
-
-    #[cfg(test)]
-    fn word(&self, at: u64) -> u64 {
-        let at = at as usize;
-        assert!(at + 8 <= SIZE);
-        // SAFETY: the range lies in the mapping, as was just checked; the guest, which alone
-        // writes to it, runs only in a call with the exclusive `TinyGuest`.
-        unsafe { self.start.add(at).cast::<u64>().read_unaligned() }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own and still there; the VM that used it was
-        // dropped before, since its field stands first.
-        unsafe { libc::munmap(self.start.cast(), SIZE) };
+fn words(ram: &Ram, at: u64, words: &[u64]) {
+    for (word, at) in words.iter().zip((at..).step_by(8)) {
+        bytes(ram, at, &word.to_le_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::{self, open};
+    use super::super::host::open;
+    use super::super::testing::or_not_run;
     use super::*;
 
     static NEVER: AtomicBool = AtomicBool::new(false);
 
-    /// The stops of a guest until it writes to port `0x10`, interrupting it when it halts.
-    fn stops(kvm: &Kvm, code: &[u8]) -> (Vec<Stop>, u64) {
+    /// Sees that a guest stops so until it writes to port `0x10`, interrupted when it halts;
+    /// returns the word of memory, or `None` on a host without KVM.
+    fn stops(code: &[u8], wanted: &[Stop]) -> Option<u64> {
+        let kvm = &or_not_run(open())?;
         let mut guest = TinyGuest::new(kvm, code, &NEVER).unwrap();
         let mut stops = Vec::new();
         loop {
@@ -301,57 +242,36 @@ mod tests {
             }
             stops.push(stop);
             if done {
-                return (stops, guest.word());
-            }
-        }
-    }
-
-    /// Runs `test` with this host's KVM, or, on a host without one, sees that the error
-    /// tells what to do about that.
-    fn with_kvm(test: impl FnOnce(&Kvm)) {
-        match open() {
-            Ok(kvm) => test(&kvm),
-            Err(error) => {
-                let said = error.to_string();
-                let required = std::env::var_os("CHAOS_KVM_REQUIRED").is_some();
-                assert!(!required, "KVM is required: {said}");
-                eprintln!("no tiny guest can run here: {said}");
-                assert!(said.starts_with(&host::device().display().to_string()));
-                assert!(said.contains(": "), "{said}");
+                assert_eq!(stops, wanted);
+                return Some(guest.word());
             }
         }
     }
 
     #[test]
     fn it_computes_in_ring_0() {
-        with_kvm(|kvm| {
-            // mov ecx, 100; add [rbx], rcx; dec rcx; jnz to the add; out 0x10, al
-            let code = [
-                0xB9, 100, 0, 0, 0, 0x48, 0x01, 0x0B, 0x48, 0xFF, 0xC9, 0x75, 0xF8, 0xE6, 0x10,
-            ];
-            assert_eq!(stops(kvm, &code), (vec![Stop::Out(0x10)], 5050));
-        });
+        // mov ecx, 100; add [rbx], rcx; dec rcx; jnz to the add; out 0x10, al
+        let code = [
+            0xB9, 100, 0, 0, 0, 0x48, 0x01, 0x0B, 0x48, 0xFF, 0xC9, 0x75, 0xF8, 0xE6, 0x10,
+        ];
+        let sum = stops(&code, &[Stop::Out(0x10)]);
+        assert!(matches!(sum, Some(5050) | None), "{sum:?}");
     }
 
     #[test]
     fn it_leaves_at_ports_and_devices() {
-        with_kvm(|kvm| {
-            // out 0x77, al; mov [DEVICE], eax; out 0x10, al
-            let mut code = vec![0xE6, 0x77, 0x89, 0x04, 0x25];
-            code.extend(DEVICE.to_le_bytes());
-            code.extend([0xE6, 0x10]);
-            let wanted = vec![Stop::Out(0x77), Stop::Store(DEVICE.into()), Stop::Out(0x10)];
-            assert_eq!(stops(kvm, &code).0, wanted);
-        });
+        // out 0x77, al; mov [DEVICE], eax; out 0x10, al
+        let mut code = vec![0xE6, 0x77, 0x89, 0x04, 0x25];
+        code.extend(DEVICE.to_le_bytes());
+        code.extend([0xE6, 0x10]);
+        let wanted = [Stop::Out(0x77), Stop::Store(DEVICE.into()), Stop::Out(0x10)];
+        stops(&code, &wanted);
     }
 
     #[test]
     fn it_takes_an_interrupt_in_halt() {
-        with_kvm(|kvm| {
-            // sti; hlt; out 0x10, al
-            let code = [0xFB, 0xF4, 0xE6, 0x10];
-            let wanted = vec![Stop::Halt, Stop::Out(HANDLED), Stop::Out(0x10)];
-            assert_eq!(stops(kvm, &code).0, wanted);
-        });
+        // sti; hlt; out 0x10, al
+        let code = [0xFB, 0xF4, 0xE6, 0x10];
+        stops(&code, &[Stop::Halt, Stop::Out(HANDLED), Stop::Out(0x10)]);
     }
 }

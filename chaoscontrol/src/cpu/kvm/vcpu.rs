@@ -4,9 +4,12 @@
 //! the same in two runs. KVM completes an exit only on its next entry, so an exit may be
 //! *owed*: whoever wants to see the state behind it lets KVM enter and leave at once.
 
+use std::collections::VecDeque;
+use std::mem::offset_of;
+use std::ops::Range;
 use std::time::Duration;
 
-use kvm_bindings::{kvm_regs, kvm_vcpu_events};
+use kvm_bindings::{KVM_EXIT_IO_IN, kvm_regs, kvm_run, kvm_vcpu_events};
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 
 use super::alarm::{self, Patience};
@@ -23,28 +26,13 @@ use crate::cpu::{Exit, Vcpu, natural};
 
 const RUN: &str = "run the guest";
 
-/// An exit that has not been answered yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    /// None.
-    Nothing,
-    /// Elements of `size` bytes at the port, of which `done` of `count` are.
-    Port {
-        port: u16,
-        size: u8,
-        count: u32,
-        done: u32,
-        out: bool,
-    },
-    /// Bytes at a device's address, of which `done` of `len` are.
-    Mmio {
-        address: u64,
-        len: usize,
-        done: usize,
-        write: Option<[u8; 8]>,
-    },
-    /// RDMSR of the time-stamp counter.
-    Tsc,
+/// What the caller has to answer: an access to a port or a device is taken apart into
+/// elements of their natural size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    exit: Exit,
+    /// Where KVM takes the answer from, in the pages that it shares with us; empty for writes.
+    place: Range<usize>,
 }
 
 /// What KVM does on its next way in and out, whether it runs the guest or not.
@@ -64,7 +52,8 @@ pub struct KvmCpu {
     vm: VmFd,
     /// What KVM does not hold: time, HLT, and the registers it is not asked to keep.
     kept: CpuState,
-    waiting: Waiting,
+    /// What is left of the exit that is being answered.
+    waiting: VecDeque<Part>,
     owed: Owed,
     /// What came of completing one, to be returned by the next `run`.
     parked: Option<Exit>,
@@ -89,7 +78,7 @@ impl KvmCpu {
             vcpu,
             vm,
             kept: CpuState::default(),
-            waiting: Waiting::Nothing,
+            waiting: VecDeque::new(),
             owed: Owed::Nothing,
             parked: None,
             regs: None,
@@ -126,7 +115,7 @@ impl KvmCpu {
         if self.owed == Owed::Exit {
             self.enter(true);
         }
-        self.waiting = Waiting::Nothing;
+        self.waiting.clear();
         self.parked = None;
         self.error = None;
         self.regs = None;
@@ -188,33 +177,16 @@ impl KvmCpu {
             Err(e) if e.errno() == libc::EINTR || e.errno() == libc::EAGAIN => None,
             Err(e) => Some(self.fail(KvmError::call(RUN)(e))),
             Ok(VcpuExit::IrqWindowOpen | VcpuExit::Intr) => None,
-            Ok(VcpuExit::IoOut(port, data)) => {
-                let len = data.len();
-                Some(self.port(port, len, true))
-            }
-            Ok(VcpuExit::IoIn(port, data)) => {
-                let len = data.len();
-                Some(self.port(port, len, false))
-            }
+            Ok(VcpuExit::IoOut(..) | VcpuExit::IoIn(..)) => self.port(),
             Ok(VcpuExit::MmioRead(address, data)) => {
-                self.waiting = Waiting::Mmio {
-                    address,
-                    len: data.len(),
-                    done: 0,
-                    write: None,
-                };
-                Some(self.next_part())
+                let len = data.len();
+                self.device(address, len, None)
             }
             Ok(VcpuExit::MmioWrite(address, data)) => {
                 let mut bytes = [0; 8];
                 bytes[..data.len()].copy_from_slice(data);
-                self.waiting = Waiting::Mmio {
-                    address,
-                    len: data.len(),
-                    done: 0,
-                    write: Some(bytes),
-                };
-                Some(self.next_part())
+                let len = data.len();
+                self.device(address, len, Some(bytes))
             }
             Ok(VcpuExit::Hlt) => {
                 self.kept.exits += 1;
@@ -229,8 +201,8 @@ impl KvmCpu {
                 let index = access.index;
                 match msr(index) {
                     Some(Msr::Tsc) => {
-                        self.waiting = Waiting::Tsc;
-                        return Some(Exit::ReadTsc);
+                        let data = offset_of!(kvm_run, __bindgen_anon_1.msr.data);
+                        return self.ask(Exit::ReadTsc, data..data + 8);
                     }
                     Some(register) => *access.data = register.read(&self.kept),
                     None => *access.error = 1,
@@ -267,132 +239,93 @@ impl KvmCpu {
         Exit::Budget
     }
 
-    fn port(&mut self, port: u16, len: usize, out: bool) -> Exit {
-        // SAFETY: the exit was KVM_EXIT_IO, for which KVM has filled in this member.
-        let size = unsafe { self.vcpu.get_kvm_run().__bindgen_anon_1.io }.size;
-        self.waiting = Waiting::Port {
-            port,
-            size,
-            count: len as u32 / u32::from(size.max(1)),
-            done: 0,
-            out,
-        };
+    /// Lets the caller be asked for one more part; returns the first of them.
+    fn ask(&mut self, exit: Exit, place: Range<usize>) -> Option<Exit> {
+        self.waiting.push_back(Part { exit, place });
         self.next_part()
     }
 
-    /// The bytes of element `n` of the port exit that is being answered.
-    fn element(&mut self, n: u32) -> &mut [u8] {
-        let run = self.vcpu.get_kvm_run();
-        // SAFETY: as in `port`.
-        let io = unsafe { run.__bindgen_anon_1.io };
-        let start = io.data_offset as usize + n as usize * usize::from(io.size);
-        let base = std::ptr::from_mut(run).cast::<u8>();
-        // SAFETY: KVM has put `count` elements of `size` bytes at `data_offset` into the pages
-        // that it shares with us and that `self.vcpu` keeps mapped, and `n` is below `count`.
-        // The slice borrows `self`, so nothing else reaches those pages while it lives.
-        unsafe { std::slice::from_raw_parts_mut(base.add(start), io.size.into()) }
-    }
-
-    /// The exit for the part that comes next.
-    fn next_part(&mut self) -> Exit {
-        match self.waiting {
-            Waiting::Port {
-                port,
-                size,
-                done,
-                out,
-                ..
-            } => {
-                if !out {
-                    return Exit::PortIn { port, size };
-                }
+    /// An access to a port, which has an element for each iteration of a string instruction.
+    fn port(&mut self) -> Option<Exit> {
+        // SAFETY: the exit was KVM_EXIT_IO, for which KVM has filled in this member.
+        let io = unsafe { self.vcpu.get_kvm_run().__bindgen_anon_1.io };
+        let (port, size) = (io.port, io.size);
+        let mut start = io.data_offset as usize;
+        for _ in 0..io.count {
+            let place = start..start + usize::from(size);
+            start = place.end;
+            if u32::from(io.direction) == KVM_EXIT_IO_IN {
+                self.ask(Exit::PortIn { port, size }, place);
+            } else {
                 let mut value = [0; 4];
-                value[..size.into()].copy_from_slice(self.element(done));
-                Exit::PortOut {
-                    port,
-                    size,
-                    value: u32::from_le_bytes(value),
-                }
+                value[..size.into()].copy_from_slice(self.shared(place));
+                let value = u32::from_le_bytes(value);
+                self.ask(Exit::PortOut { port, size, value }, 0..0);
             }
-            Waiting::Mmio {
-                address,
-                len,
-                done,
-                write,
-            } => {
-                let address = address + done as u64;
-                let size = natural(address, len - done);
-                let Some(bytes) = write else {
-                    return Exit::MmioRead {
-                        address,
-                        size: size as u8,
-                    };
-                };
-                let mut value = [0; 8];
-                value[..size].copy_from_slice(&bytes[done..done + size]);
-                Exit::MmioWrite {
-                    address,
-                    size: size as u8,
-                    value: u64::from_le_bytes(value),
-                }
-            }
-            Waiting::Tsc => Exit::ReadTsc,
-            Waiting::Nothing => Exit::Budget,
         }
+        self.next_part()
     }
 
-    /// Copies `answer` to where KVM takes it from, and goes on to the next part.
-    fn answer(&mut self, answer: u64) {
-        let bytes = answer.to_le_bytes();
-        match &mut self.waiting {
-            Waiting::Nothing => return,
-            Waiting::Tsc => {
-                // SAFETY: the exit was KVM_EXIT_X86_RDMSR, which has this member.
-                let msr = unsafe { &mut self.vcpu.get_kvm_run().__bindgen_anon_1.msr };
-                msr.data = answer;
-                self.waiting = Waiting::Nothing;
-            }
-            Waiting::Mmio {
-                address,
-                len,
-                done,
-                write,
-            } => {
-                let size = natural(*address + *done as u64, *len - *done);
-                if write.is_none() {
-                    // SAFETY: the exit was KVM_EXIT_MMIO, which has this member.
-                    let mmio = unsafe { &mut self.vcpu.get_kvm_run().__bindgen_anon_1.mmio };
-                    mmio.data[*done..*done + size].copy_from_slice(&bytes[..size]);
-                }
-                *done += size;
-                if done == len {
-                    self.waiting = Waiting::Nothing;
-                }
-            }
-            Waiting::Port {
-                size,
-                count,
-                done,
-                out,
-                ..
-            } => {
-                let (n, len, out) = (*done, usize::from(*size), *out);
-                *done += 1;
-                if done == count {
-                    self.waiting = Waiting::Nothing;
-                }
-                if !out {
-                    self.element(n).copy_from_slice(&bytes[..len]);
-                }
+    /// A load of `len` bytes from a device's address, or a store of those `written`.
+    fn device(&mut self, address: u64, len: usize, written: Option<[u8; 8]>) -> Option<Exit> {
+        let data = offset_of!(kvm_run, __bindgen_anon_1.mmio.data);
+        let mut done = 0;
+        while done < len {
+            let address = address.wrapping_add(done as u64);
+            let size = natural(address, len - done);
+            let part = done..done + size;
+            done = part.end;
+            let size = size as u8;
+            if let Some(bytes) = written {
+                let mut value = [0; 8];
+                value[..part.len()].copy_from_slice(&bytes[part]);
+                let value = u64::from_le_bytes(value);
+                self.ask(
+                    Exit::MmioWrite {
+                        address,
+                        size,
+                        value,
+                    },
+                    0..0,
+                );
+            } else {
+                let place = data + part.start..data + part.end;
+                self.ask(Exit::MmioRead { address, size }, place);
             }
         }
+        self.next_part()
+    }
+
+    /// What the caller is to answer next.
+    fn next_part(&self) -> Option<Exit> {
+        self.waiting.front().map(|part| part.exit)
+    }
+
+    /// Some bytes of the pages that KVM shares with us, by their offset: those of the exit
+    /// that is being answered.
+    fn shared(&mut self, place: Range<usize>) -> &mut [u8] {
+        let base = std::ptr::from_mut(self.vcpu.get_kvm_run()).cast::<u8>();
+        // SAFETY: a place is either a member of `kvm_run`, or an element of those that KVM has
+        // put at `data_offset`; both are in the pages that it shares, which `self.vcpu` keeps
+        // mapped. The slice borrows `self`, so nothing else reaches them while it lives.
+        unsafe { std::slice::from_raw_parts_mut(base.add(place.start), place.len()) }
+    }
+
+    /// Copies `answer` to where KVM takes it from.
+    fn answer(&mut self, answer: u64) {
+        let Some(Part { place, .. }) = self.waiting.pop_front() else {
+            return;
+        };
+        let len = place.len();
+        self.shared(place)
+            .copy_from_slice(&answer.to_le_bytes()[..len]);
         self.kept.exits += 1;
         self.owed = Owed::Exit;
     }
 
     /// Lets KVM complete what it owes; whatever else the instruction wants is parked.
     fn settle(&mut self) {
-        if self.owed != Owed::Nothing && self.waiting == Waiting::Nothing && self.parked.is_none() {
+        if self.owed != Owed::Nothing && self.waiting.is_empty() && self.parked.is_none() {
             self.parked = self.enter(true);
         }
     }
@@ -471,7 +404,7 @@ impl Vcpu for KvmCpu {
     }
 
     fn more(&mut self) -> Option<Exit> {
-        (self.waiting != Waiting::Nothing).then(|| self.next_part())
+        self.next_part()
     }
 
     fn finish(&mut self) -> Option<Exit> {
@@ -551,8 +484,8 @@ impl Vcpu for KvmCpu {
 impl KvmCpu {
     /// What the instruction under way wants next; with `settle`, KVM is asked.
     fn finish_if(&mut self, settle: bool) -> Option<Exit> {
-        if self.waiting != Waiting::Nothing {
-            return Some(self.next_part());
+        if let Some(part) = self.next_part() {
+            return Some(part);
         }
         if settle {
             self.settle();

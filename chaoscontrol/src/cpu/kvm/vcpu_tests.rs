@@ -1,5 +1,6 @@
 //! A vCPU's state, written and read back.
 
+use super::testing::or_not_run;
 use super::vcpu::KvmCpu;
 use crate::cpu::Ram;
 use crate::machine::boot::entry_state;
@@ -7,12 +8,8 @@ use crate::machine::boot::entry_state;
 #[test]
 fn state_is_read_as_it_was_written() {
     let ram = Ram::new(1 << 20).unwrap();
-    let mut cpu = match KvmCpu::new(ram) {
-        Ok(cpu) => cpu,
-        Err(error) => {
-            eprintln!("NOT RUN, since this host has no KVM for it: {error}");
-            return;
-        }
+    let Some(mut cpu) = or_not_run(KvmCpu::new(ram)) else {
+        return;
     };
     let mut s = entry_state(0x1234);
     for (n, register) in s.gpr[..16].iter_mut().enumerate() {

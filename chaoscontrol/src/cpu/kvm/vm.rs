@@ -6,7 +6,7 @@ use kvm_bindings::{
     KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL, KVM_MSR_EXIT_REASON_UNKNOWN,
     kvm_cpuid_entry2, kvm_enable_cap, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{MsrFilterDefaultAction, MsrFilterRange, MsrFilterRangeFlags, VcpuFd, VmFd};
+use kvm_ioctls::{Kvm, MsrFilterDefaultAction, MsrFilterRange, MsrFilterRangeFlags, VcpuFd, VmFd};
 
 use super::host::{KvmError, open};
 use crate::cpu::cpuid::{LEAVES, cpuid};
@@ -36,17 +36,16 @@ pub fn call<T>(what: &'static str, result: Result<T, kvm_ioctls::Error>) -> Resu
     result.map_err(KvmError::call(what))
 }
 
-/// A machine over `ram` with a CPU in KVM's reset state. `ram` has to outlive it.
+/// A machine with nothing but `ram`, which has to outlive it; `flags` are the memory slot's.
 ///
 /// # Errors
-/// KVM is not to be had, or refuses.
-pub fn create(ram: &Ram) -> Result<(VmFd, VcpuFd), KvmError> {
-    let vm = call("create a machine", open()?.create_vm())?;
-    call("keep three pages for itself", vm.set_tss_address(TSS))?;
+/// KVM refuses.
+pub fn bare(kvm: &Kvm, ram: &Ram, flags: u32) -> Result<VmFd, KvmError> {
+    let vm = call("create a machine", kvm.create_vm())?;
     let first = ram.host_page(0).expect("memory has a first page");
     let region = kvm_userspace_memory_region {
         slot: SLOT,
-        flags: KVM_MEM_LOG_DIRTY_PAGES,
+        flags,
         guest_phys_addr: 0,
         memory_size: ram.size(),
         userspace_addr: first as u64,
@@ -56,6 +55,16 @@ pub fn create(ram: &Ram) -> Result<(VmFd, VcpuFd), KvmError> {
     // this memory otherwise, so they take turns; all accesses are through raw pointers.
     let mapped = unsafe { vm.set_user_memory_region(region) };
     call("map the guest's memory", mapped)?;
+    Ok(vm)
+}
+
+/// A machine over `ram` with a CPU in KVM's reset state. `ram` has to outlive it.
+///
+/// # Errors
+/// KVM is not to be had, or refuses.
+pub fn create(ram: &Ram) -> Result<(VmFd, VcpuFd), KvmError> {
+    let vm = bare(&open()?, ram, KVM_MEM_LOG_DIRTY_PAGES)?;
+    call("keep three pages for itself", vm.set_tss_address(TSS))?;
     withhold_registers(&vm)?;
     let vcpu = call("create a CPU", vm.create_vcpu(0))?;
     call("set CPUID", vcpu.set_cpuid2(&identity()))?;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::{Arguments, mix};
 use crate::cluster::{ClusterConfig, SimulationController, boot};
-use crate::explore::simulation::{Scenario, Simulation, SimulationFactory};
-use crate::explore::{Explorer, Options, Silent, Workers};
+use crate::explore::simulation::{Checkpoint, Scenario, Simulation, SimulationFactory};
+use crate::explore::{Explorer, Options, Silent, Totals, Workers};
+use crate::fault::Generator;
 use crate::machine::{DeterministicVm, Engine, OutputKind, Until, VmConfig, flat_kernel};
 use crate::oracle::Verdicts;
 
@@ -103,13 +104,13 @@ fn begun(world: &World, config: VmConfig) -> Result<Simulation, String> {
     Ok(simulation)
 }
 
-/// The machine of `begun`, on an engine that counts instructions. Where only exits count,
-/// that is the software CPU in its stead: it executes the same.
-fn counted(world: &World) -> Result<Simulation, String> {
+/// The same machine on an engine that counts instructions. Where only exits count, that is the
+/// software CPU in its stead: it executes the same.
+fn counting(world: &World) -> VmConfig {
     let mut config = vm_config(world);
     config.cpu.by_exits = config.engine != Engine::Soft;
     config.engine = Engine::Soft;
-    begun(world, config)
+    config
 }
 
 /// From the kernel's entry to the body of one VM.
@@ -120,7 +121,7 @@ fn boots(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
         begun(world, vm_config(world))?;
         best = best.min(start.elapsed().as_secs_f64());
     }
-    let instructions = counted(world)?.cluster().vm(0).retired();
+    let instructions = begun(world, counting(world))?.cluster().vm(0).retired();
     rows.push(("boot_instructions", instructions as f64, 0));
     rows.push(("boot_seconds", best, 3));
     rows.push(("mips_boot", instructions as f64 / best / 1e6, 1));
@@ -148,7 +149,7 @@ fn mix_once(vm: &mut DeterministicVm) -> Result<(), String> {
 
 /// User code of loads, stores, arithmetic, calls and branches.
 fn mixed(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
-    let mut counted = counted(world)?;
+    let mut counted = begun(world, counting(world))?;
     let vm = counted.cluster().vm_mut(0);
     mix_once(vm)?;
     let before = vm.retired();
@@ -233,66 +234,106 @@ fn restores(world: &World, rows: &mut Vec<Row>) -> Result<(), String> {
 /// Whole branches, on all cores, as an exploration runs them; or with random schedules of at
 /// most `faults` faults.
 fn branches(world: &World, faults: Option<u64>, rows: &mut Vec<Row>) -> Result<(), String> {
-    let mut generator = world.generator.clone();
-    match faults {
-        Some(0) => generator.aims.clear(),
-        Some(most) => generator.max_faults = most as usize,
-        None => {}
+    let search = Search::new(world, faults);
+    let mut pool = search.pool(Arc::clone(&world.scenario))?;
+    // The setup is run once for all branches, and caches fill.
+    search.explore(&mut pool, 1, 0)?;
+    let start = Instant::now();
+    let mut rounds = Vec::new();
+    while start.elapsed() < BRANCHES_FOR {
+        rounds.push(search.explore(&mut pool, 2, rounds.len() as u64 + 1)?);
     }
-    let factory = SimulationFactory::new(Arc::clone(&world.scenario));
-    let cores = thread::available_parallelism().map_or(1, |n| n.get());
-    let mut pool = Workers::new(&factory, cores).map_err(|e| e.to_string())?;
-    let stop = AtomicBool::new(false);
-    let mut explore = |rounds: u64, seed: u64| {
+    let seconds = start.elapsed().as_secs_f64();
+    drop(pool);
+    let instructions = match world.booted.engine {
+        Engine::Soft => mean(&rounds, |totals| totals.instructions),
+        Engine::Kvm => instructions(world, &search)?,
+    };
+    let count = sum(&rounds, |totals| totals.branches);
+    let events = mean(&rounds, |totals| totals.events.values().sum());
+    let simulated = sum(&rounds, |totals| totals.simulated_ns) / 1e9;
+    rows.extend([
+        ("branches_per_minute", count * 60.0 / seconds, 1),
+        ("branches", count, 0),
+        ("branches_failed", sum(&rounds, |totals| totals.failed), 0),
+        ("events_per_branch", events, 1),
+        ("instructions_per_branch", instructions, 0),
+        ("simulated_seconds_per_second", simulated / seconds, 1),
+    ]);
+    Ok(())
+}
+
+fn sum(rounds: &[Totals], of: fn(&Totals) -> u64) -> f64 {
+    rounds.iter().map(of).sum::<u64>() as f64
+}
+
+/// For each branch.
+fn mean(rounds: &[Totals], of: fn(&Totals) -> u64) -> f64 {
+    sum(rounds, of) / sum(rounds, |totals| totals.branches).max(1.0)
+}
+
+/// Instructions of a branch, counted by the software CPU in the first of the measured rounds,
+/// which begins alike on both engines: nothing has been learnt that could guide it.
+fn instructions(world: &World, search: &Search) -> Result<f64, String> {
+    let scenario = Scenario {
+        boot: boot(counting(world)).map_err(|e| e.to_string())?,
+        code_map: None,
+        ..(*world.scenario).clone()
+    };
+    let mut pool = search.pool(Arc::new(scenario))?;
+    let round = search.explore(&mut pool, 1, 1)?;
+    Ok(mean(&[round], |totals| totals.instructions))
+}
+
+/// How branches are looked for.
+struct Search {
+    generator: Generator,
+    guided: bool,
+    branches: u64,
+}
+
+impl Search {
+    fn new(world: &World, faults: Option<u64>) -> Search {
+        let mut generator = world.generator.clone();
+        match faults {
+            Some(0) => generator.aims.clear(),
+            Some(most) => generator.max_faults = most as usize,
+            None => {}
+        }
+        Search {
+            generator,
+            guided: faults.is_none(),
+            branches: world.settings.branches,
+        }
+    }
+
+    /// A worker for each core.
+    fn pool(&self, scenario: Arc<Scenario>) -> Result<Workers<Checkpoint>, String> {
+        let cores = thread::available_parallelism().map_or(1, |n| n.get());
+        Workers::new(&SimulationFactory::new(scenario), cores).map_err(|e| e.to_string())
+    }
+
+    fn explore(
+        &self,
+        pool: &mut Workers<Checkpoint>,
+        rounds: u64,
+        seed: u64,
+    ) -> Result<Totals, String> {
         let options = Options {
             seed,
             rounds,
-            branches: world.settings.branches,
-            generator: generator.clone(),
-            guided: faults.is_none(),
+            branches: self.branches,
+            generator: self.generator.clone(),
+            guided: self.guided,
             stop_at_failure: false,
             ..Options::default()
         };
         let mut explorer = Explorer::new(options, Verdicts::new([]));
         explorer
-            .explore(&mut pool, &stop, &mut Silent)
+            .explore(pool, &AtomicBool::new(false), &mut Silent)
             .map_err(|e| e.to_string())?;
-        Ok::<_, String>(explorer.totals().clone())
-    };
-    // The setup is run once for all branches, and caches fill.
-    explore(1, 0)?;
-    let start = Instant::now();
-    let (mut count, mut simulated_ns, mut acknowledged, mut instructions) = (0, 0, 0, 0);
-    let mut failed = 0;
-    let mut seed = 0;
-    while start.elapsed() < BRANCHES_FOR {
-        seed += 1;
-        let totals = explore(2, seed)?;
-        count += totals.branches;
-        simulated_ns += totals.simulated_ns;
-        acknowledged += totals.events.values().sum::<u64>();
-        instructions += totals.instructions;
-        failed += totals.failed;
+        Ok(explorer.totals().clone())
     }
-    let seconds = start.elapsed().as_secs_f64();
-    rows.push(("branches_per_minute", count as f64 * 60.0 / seconds, 1));
-    rows.push(("branches", count as f64, 0));
-    rows.push(("branches_failed", failed as f64, 0));
-    rows.push((
-        "events_per_branch",
-        acknowledged as f64 / count.max(1) as f64,
-        1,
-    ));
-    if world.booted.engine == Engine::Soft {
-        let mean = instructions as f64 / count.max(1) as f64;
-        rows.push(("instructions_per_branch", mean, 0));
-    }
-    rows.push((
-        "simulated_seconds_per_second",
-        simulated_ns as f64 / 1e9 / seconds,
-        1,
-    ));
-    Ok(())
 }
 
 /// The most memory this process had resident.

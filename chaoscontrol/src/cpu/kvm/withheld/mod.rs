@@ -13,6 +13,7 @@ use guest::{Met, execute};
 use table::{Row, Yields};
 
 use super::open;
+use super::testing::or_not_run;
 use crate::cpu::Engine;
 use crate::cpu::cpuid::cpuid;
 
@@ -74,16 +75,6 @@ fn by_vendor() -> fn(&Row) -> &[Yields] {
     }
 }
 
-/// Whether a test on KVM can run; one that cannot says so.
-fn can_run(usable: Result<(), String>) -> bool {
-    if let Err(why) = &usable {
-        let required = std::env::var_os("CHAOS_KVM_REQUIRED").is_some();
-        assert!(!required, "KVM is required: {why}");
-        eprintln!("NOT RUN, since this host has no KVM for it: {why}");
-    }
-    usable.is_ok()
-}
-
 #[test]
 fn the_software_cpu_gives_nothing_of_the_hosts() {
     let rows = [table::instructions(), table::registers()].concat();
@@ -94,7 +85,7 @@ fn the_software_cpu_gives_nothing_of_the_hosts() {
 
 #[test]
 fn kvm_gives_no_register_of_the_hosts() {
-    if can_run(open().map(drop).map_err(|e| e.to_string())) {
+    if or_not_run(open()).is_some() {
         let deviations = deviations(Engine::Kvm, &table::registers(), by_vendor());
         assert!(deviations.is_empty(), "\n{}", deviations.join("\n"));
     }
@@ -102,7 +93,7 @@ fn kvm_gives_no_register_of_the_hosts() {
 
 #[test]
 fn kvm_gives_what_the_table_says() {
-    if can_run(virtualizes()) {
+    if or_not_run(virtualizes()).is_some() {
         let deviations = deviations(Engine::Kvm, &table::instructions(), by_vendor());
         let vendor = vendor();
         assert!(

@@ -146,13 +146,17 @@ fn hypercall(ring: u8, name: &str, code: &'static [u8], columns: [Column; 3]) ->
     }
 }
 
-/// What tells of the processor.
+/// What tells of the processor, or would open more of it.
 #[rustfmt::skip]
 fn identity() -> Vec<Row> {
     // PG, WP, NE, ET, MP, PE.
     const CR0: u64 = 0x8001_0033;
     let mut rows = vec![
         no(3, "XGETBV", &[0x0F, 0x01, 0xD0], &[UD]),
+        // QEMU asks KVM before it looks at OSXSAVE, and KVM refuses what CPUID does not offer.
+        Row { qemu: &[GP, UD], ..no(0, "XSETBV", &[0x0F, 0x01, 0xD1], &[UD]) },
+        // PAE, OSFXSR, OSXMMEXCPT, OSXSAVE.
+        Row { rax: 0x4_0620, ..no(0, "MOV cr4, rax with OSXSAVE", &[0x0F, 0x22, 0xE0], &[GP]) },
         no(3, "RDPKRU", &[0x0F, 0x01, 0xEE], &[UD]),
         no(3, "RDFSBASE rax", &[0xF3, 0x48, 0x0F, 0xAE, 0xC0], &[UD]),
         no(3, "VZEROUPPER", &[0xC5, 0xF8, 0x77], &[UD]),
