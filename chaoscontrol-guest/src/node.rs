@@ -100,16 +100,25 @@ impl Node {
             .collect()
     }
 
-    /// A directory for what the system under test stores. It exists and is empty when the
-    /// body starts for the first time.
+    /// A directory for what the system under test stores.
     ///
-    /// It lies in memory: a restart of the VM **loses it**, as if the disk had been
-    /// replaced.
+    /// Without the key `disk` it lies in memory: it is empty whenever the body starts, since
+    /// a restart of the VM **loses it**, as if the disk had been replaced.
+    ///
+    /// With `disk = "64M"` it is an ext4 file system on a disk of this VM's own, empty when
+    /// the body starts for the first time; with `disk = "path.img"` it is what that image
+    /// holds. A restart **keeps** it as the power cut left the disk: what was made durable by
+    /// `fsync` (for a new file, also of its directory) is there, of the rest anything may be
+    /// missing. ext4 has replayed its journal when the body starts again. If it finds itself
+    /// damaged it goes read-only, and writes fail with EROFS.
     pub fn data_dir(&self) -> &'static Path {
         Path::new(DATA_DIR)
     }
 
     /// How often this VM was restarted; 0 at first.
+    ///
+    /// A restart is a power cut with all memory lost: the body begins anew, in a new process,
+    /// and finds what [`Node::data_dir`] kept.
     pub fn incarnation(&self) -> u32 {
         self.incarnation
     }

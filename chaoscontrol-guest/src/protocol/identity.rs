@@ -61,6 +61,8 @@ pub struct Identity<'a> {
     pub prefix: u8,
     /// Every VM's address.
     pub peers: Peers,
+    /// Whether this VM has a disk, `/dev/vda`, which is to be its directory for data.
+    pub disk: bool,
     /// Wall time, in nanoseconds since 1970.
     pub wall_ns: u64,
     /// What the kernel's random generator is reseeded with.
@@ -100,6 +102,7 @@ impl<'a> Identity<'a> {
         self.mac.write(&mut to)?;
         self.prefix.write(&mut to)?;
         self.peers.as_slice().as_flattened().write(&mut to)?;
+        self.disk.write(&mut to)?;
         self.wall_ns.write(&mut to)?;
         self.entropy.write(&mut to)?;
         self.setup_ns.write(&mut to)?;
@@ -123,6 +126,7 @@ impl<'a> Identity<'a> {
             mac: Wire::read(&mut from)?,
             prefix: Wire::read(&mut from)?,
             peers: read_peers(&mut from)?,
+            disk: Wire::read(&mut from)?,
             wall_ns: Wire::read(&mut from)?,
             entropy: Wire::read(&mut from)?,
             setup_ns: Wire::read(&mut from)?,

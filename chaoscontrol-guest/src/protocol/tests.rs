@@ -87,6 +87,7 @@ fn identity() -> Identity<'static> {
         mac: [2, 0, 0, 0, 0, 3],
         prefix: 24,
         peers: Peers::new(&[[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3], [10, 0, 0, 4]]).unwrap(),
+        disk: true,
         wall_ns: 1 << 60,
         entropy: [7; 64],
         setup_ns: 1,

@@ -70,8 +70,9 @@ impl ClusterConfig {
         bytes
     }
 
-    /// The encoded identity that VM `vm` wakes with at cluster time `now`.
-    pub(crate) fn identity(&self, vm: usize, life: Life, now: u64) -> Vec<u8> {
+    /// The encoded identity that VM `vm`, which may have a disk, wakes with at cluster time
+    /// `now`.
+    pub(crate) fn identity(&self, vm: usize, disk: bool, life: Life, now: u64) -> Vec<u8> {
         let addresses: Vec<[u8; 4]> = (0..self.vms).map(ip).collect();
         let identity = Identity {
             index: vm as u32,
@@ -80,6 +81,7 @@ impl ClusterConfig {
             mac: mac(vm),
             prefix: 24,
             peers: Peers::new(&addresses).expect("the number of VMs was checked"),
+            disk,
             wall_ns: self.wall_ns.saturating_add(now),
             entropy: self.entropy("identity", vm, life),
             setup_ns: self.setup_ns,
@@ -122,7 +124,7 @@ mod tests {
                 incarnation,
                 branch,
             };
-            let bytes = config.identity(vm, life, 5);
+            let bytes = config.identity(vm, false, life, 5);
             let identity = Identity::decode(&bytes).unwrap();
             assert_eq!(identity.wall_ns, config.wall_ns + 5);
             assert_eq!(identity.peers.as_slice()[2], [10, 13, 0, 3]);

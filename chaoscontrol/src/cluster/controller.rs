@@ -323,7 +323,8 @@ impl SimulationController {
         machine.rejoin(now);
         machine.set_skew(slot.skew_ppm);
         machine.set_status(self.state.status);
-        machine.set_identity(self.config.identity(vm, slot.life, now));
+        let disk = machine.config().disk.is_some();
+        machine.set_identity(self.config.identity(vm, disk, slot.life, now));
         machine.reseed(&self.config.entropy("machine", vm, slot.life));
         machine.take_outputs();
     }

@@ -85,7 +85,7 @@ impl Vcpu for Caller {
 fn sdk() -> Sdk {
     let mut sdk = Sdk::new(&[1; 32]);
     let config = ClusterConfig::default();
-    sdk.set_identity(config.identity(1, Default::default(), 0));
+    sdk.set_identity(config.identity(1, false, Default::default(), 0));
     sdk
 }
 

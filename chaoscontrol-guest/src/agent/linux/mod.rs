@@ -3,6 +3,7 @@
 mod backtrace;
 mod body;
 mod control;
+mod disk;
 mod network;
 mod output;
 mod serve;
@@ -87,6 +88,9 @@ fn run() -> Result<Infallible, AgentError> {
         AgentError::new("cannot learn who this VM is", why)
     })?;
     wake::wake(&identity)?;
+    if identity.disk {
+        disk::mount()?;
+    }
     network::join(&identity)?;
     serve::serve(control, identity.test)
 }

@@ -46,13 +46,24 @@ const LINKS: [(&str, &str); 4] = [
 /// Mounts all of [`MOUNTS`], making their places first.
 pub fn mount_all() -> Result<(), AgentError> {
     for (kind, place, options) in MOUNTS {
-        mount(kind, place, options)?;
+        mount(kind, kind, place, 0, options)?;
     }
     Ok(())
 }
 
-fn mount(kind: &CStr, place: &str, options: &CStr) -> Result<(), AgentError> {
-    let what = || format!("cannot mount {place}");
+/// Mounts what `source` names, a file system of the given kind, at `place`, making that
+/// first.
+pub fn mount(
+    source: &CStr,
+    kind: &CStr,
+    place: &str,
+    flags: libc::c_ulong,
+    options: &CStr,
+) -> Result<(), AgentError> {
+    let what = || match source == kind {
+        true => format!("cannot mount {place}"),
+        false => format!("cannot mount {} at {place}", source.to_string_lossy()),
+    };
     let target = CString::new(place).map_err(|error| AgentError::new(what(), error))?;
     // SAFETY: `target` is a NUL-terminated string that outlives the call. A failure (it is
     // there already) shows in the mount that follows.
@@ -61,13 +72,22 @@ fn mount(kind: &CStr, place: &str, options: &CStr) -> Result<(), AgentError> {
     // only reads them.
     let answer = unsafe {
         libc::mount(
-            kind.as_ptr(),
+            source.as_ptr(),
             target.as_ptr(),
             kind.as_ptr(),
-            0,
+            flags,
             options.as_ptr().cast(),
         )
     };
+    check(answer, what).map(drop)
+}
+
+/// Takes away what is mounted at `place`.
+pub fn unmount(place: &str) -> Result<(), AgentError> {
+    let what = || format!("cannot unmount {place}");
+    let target = CString::new(place).map_err(|error| AgentError::new(what(), error))?;
+    // SAFETY: umount2(2) reads a NUL-terminated string that outlives the call.
+    let answer = unsafe { libc::umount2(target.as_ptr(), 0) };
     check(answer, what).map(drop)
 }
 
