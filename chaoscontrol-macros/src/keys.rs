@@ -12,6 +12,8 @@ pub enum Kind {
     Time(u64, u64),
     /// A size in this range, in bytes.
     Memory(u64, u64),
+    /// A size in this range, in bytes, or the path of a file.
+    Disk(u64, u64),
     /// An instant in this range, in seconds since 1970.
     Epoch(u64, u64),
     /// `true` or `false`.
@@ -67,6 +69,7 @@ pub const KEYS: [Key; 27] = [
     key("require", "require", Kind::Texts),
     key("memory", "memory", Kind::Memory(32 << 20, 3 << 30)),
     key("binaries", "binaries", Kind::Programs),
+    key("disk", "disk", Kind::Disk(4 << 20, 64 << 30)),
     key("files", "files", Kind::Texts),
     key("kernel", "kernel", Kind::Text),
     key("engine", "engine", Kind::Engine(&["soft", "kvm", "auto"])),
@@ -81,7 +84,6 @@ pub const KEYS: [Key; 27] = [
     key("preset", "", Kind::Planned),
     key("tolerance", "", Kind::Planned),
     key("check", "", Kind::Planned),
-    key("disk", "", Kind::Planned),
 ];
 
 /// The faults that `faults = [...]` may name and that reach all VMs.

@@ -44,6 +44,7 @@ pub fn check(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
         Kind::Number(least, greatest, kind) => number_in(key, value, least, greatest, kind),
         Kind::Time(least, greatest) => time(key, value, least, greatest),
         Kind::Memory(least, greatest) => memory(key, value, least, greatest),
+        Kind::Disk(least, greatest) => disk(key, value, least, greatest, root),
         Kind::Epoch(least, greatest) => epoch(key, value, least, greatest),
         Kind::Bool => boolean(key, value),
         Kind::Text => {
@@ -140,6 +141,30 @@ fn memory(key: &Key, value: &Expr, least: u64, greatest: u64) -> Result<Value> {
     Ok(Value::some(
         bytes,
         proc_macro2::Literal::u64_suffixed(bytes),
+    ))
+}
+
+fn disk(key: &Key, value: &Expr, least: u64, greatest: u64, root: &TokenStream) -> Result<Value> {
+    let (low, high) = (least >> 20, greatest >> 30);
+    let expected = format!(
+        "a size from \"{low}M\" to \"{high}G\" in whole pages of 4K, as in \"64M\", or the path of an \
+         image, as in \"disk.img\""
+    );
+    let text = text(key, value, &expected)?;
+    let name = text.value();
+    // What could be meant for a size is no path; "./64M" is one.
+    let is_path = !name.starts_with(|c: char| c.is_ascii_digit())
+        || name.contains(|c: char| !c.is_ascii_alphanumeric() && !"_ ".contains(c));
+    let disk = if is_path {
+        quote!(Image(#text))
+    } else {
+        let fits = |size: &u64| (least..=greatest).contains(size) && size % 4096 == 0;
+        let size = number::size(&name).filter(fits);
+        let size = size.ok_or_else(|| wrong(key, value, &expected))?;
+        quote!(Empty(#size))
+    };
+    Ok(Value::new(
+        quote!(::core::option::Option::Some(#root::__private::Disk::#disk)),
     ))
 }
 

@@ -58,6 +58,7 @@ pub fn optimized() -> bool {
 /// What the expansions of `#[chaos_test]` and `main!` need; no part of the interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::harness::disk::Disk;
     pub use crate::harness::engine::EngineChoice;
     pub use crate::harness::registry::{
         Attributes, HOST_TESTS, HostTest, Outcome, Schedule, TESTS, TestCase,

@@ -8,7 +8,7 @@ struct Node;
     vm = 3,
     rounds = 5,
     nodes = 3,
-    disk = "1G",
+    check = "histories",
     rounds = 6,
     quiet,
     seed =,

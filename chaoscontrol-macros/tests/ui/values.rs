@@ -16,6 +16,7 @@ struct Node;
     schedule = 7,
     require = "leader elected",
     memory = 128,
+    disk = "1T",
     files = ["", 3],
     kernel = "",
     engine = "kmv",
@@ -30,5 +31,14 @@ fn test(_: Node) {}
 
 #[chaos_test(vms = 17, memory = "16M", duration = "1us", epoch = 4102444801, engine = 2, binaries = ["", 3, 1 + 1, "a", "a"])]
 fn limits(_: Node) {}
+
+#[chaos_test(disk = "5")]
+fn small(_: Node) {}
+
+#[chaos_test(disk = "")]
+fn nothing(_: Node) {}
+
+#[chaos_test(disk = 64)]
+fn number(_: Node) {}
 
 fn main() {}

@@ -22,6 +22,7 @@ use super::verdict::{Found, Teller};
 use super::world::{self, World};
 use crate::explore::{Ended, Recipe};
 use crate::fault::{FaultSchedule, TextError};
+use crate::image::BaseImage;
 
 /// Names a recorded failure to be run again, instead of the test.
 const REPLAY: &str = "CHAOS_REPLAY";
@@ -59,11 +60,24 @@ pub fn run(case: &TestCase, package: Package) -> Result<(), Failed> {
         store: &store,
         world: &world,
     };
-    match (case.attributes.schedule, case.should_panic) {
+    let outcome = match (case.attributes.schedule, case.should_panic) {
         (Some(schedule), _) => fixed(&teller, schedule),
         (None, Some(expected)) => demand(&teller, expected),
         (None, None) => explore(&teller),
-    }
+    };
+    undisturbed(&world, outcome)
+}
+
+/// The outcome of a run in `world`, unless somebody changed what it was made from.
+fn undisturbed(world: &World, outcome: Result<(), Failed>) -> Result<(), Failed> {
+    let checked = world.booted.disk.as_ref().map(BaseImage::check);
+    let Some(Err(changed)) = checked else {
+        return outcome;
+    };
+    let found = outcome.err();
+    let found = found.as_ref().and_then(Failed::message);
+    let found = found.map_or(String::new(), |found| format!("\nit found this: {found}"));
+    Err(failed(format!("{changed}{found}")))
 }
 
 /// Runs the recorded failure `id` again, and nothing else.
@@ -93,7 +107,7 @@ fn replay(case: &TestCase, package: Package, store: &Store, id: &str) -> Result<
         recipe: recorded.recipe,
         rerun: Some(branch),
     };
-    Err(teller.known(&found, id))
+    undisturbed(&world, Err(teller.known(&found, id)))
 }
 
 /// Runs a recorded branch in the world that it was recorded in.

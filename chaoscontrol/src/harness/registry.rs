@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use linkme::distributed_slice;
 
+use super::disk::Disk;
 use super::engine::EngineChoice;
 use crate::fault::FaultSchedule;
 
@@ -127,6 +128,8 @@ pub struct Attributes {
     pub require: &'static [&'static str],
     /// Memory of a VM in bytes.
     pub memory: Option<u64>,
+    /// A VM's disk.
+    pub disk: Option<Disk<&'static str>>,
     /// Programs to pack, relative to the package.
     pub binaries: &'static [&'static str],
     /// Files and folders to pack, relative to the package.
@@ -163,6 +166,7 @@ impl Attributes {
         schedule: None,
         require: &[],
         memory: None,
+        disk: None,
         binaries: &[],
         files: &[],
         kernel: None,

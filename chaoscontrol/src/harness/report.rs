@@ -37,6 +37,8 @@ pub struct Report<'a> {
     pub state: Option<u64>,
     /// Hash of the kernel.
     pub kernel: u128,
+    /// Hash of what disks held when they were new.
+    pub disk: Option<u128>,
     /// What executed the guests' code.
     pub engine: Engine,
     /// What became of the record, if one was made.
@@ -72,7 +74,12 @@ impl Report<'_> {
                 Engine::Soft => String::new(),
                 other => format!("  engine {}", other.name()),
             };
-            let _ = writeln!(text, "  state {state:016x}  kernel {kernel:032x}{engine}");
+            let disk = self.disk.map(|disk| format!("  new disk {disk:032x}"));
+            let disk = disk.unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "  state {state:016x}  kernel {kernel:032x}{disk}{engine}"
+            );
         }
         if let Some(saved) = self.saved {
             self.saved(&mut text, saved);
@@ -264,6 +271,7 @@ mod tests {
             backtrace: Vec::new(),
             state: Some(0xABC),
             kernel: 0xDEF,
+            disk: None,
             engine: Engine::Kvm,
             saved: Some(&saved),
             package: Path::new("/src/my-raft"),
@@ -320,6 +328,7 @@ mod tests {
             backtrace: vec!["raft::step at src/lib.rs:7".into()],
             state: None,
             kernel: 0,
+            disk: None,
             engine: Engine::Soft,
             saved: Some(&saved),
             package: Path::new("/src"),

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::disk::Disk;
 use super::engine::EngineChoice;
 use super::registry::Attributes;
 
@@ -25,7 +26,7 @@ pub enum SettingsError {
         wanted: &'static str,
     },
     /// A key of `[package.metadata.chaos]` that does not exist.
-    #[error("[package.metadata.chaos] in {path} has no key `{key}`; there are {}", KEYS.each_ref().map(|k| k.name).join(", "))]
+    #[error("[package.metadata.chaos] in {path} has no key `{key}`; there are {}, {DISK}", KEYS.each_ref().map(|k| k.name).join(", "))]
     Key {
         /// The manifest.
         path: String,
@@ -50,7 +51,7 @@ pub enum SettingsError {
     },
 }
 
-/// Everything about a test that is a number, a switch or one of a few words.
+/// Everything about a test that is a number, a switch or one of a few words, and its disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// VMs, 1..=16.
@@ -69,6 +70,8 @@ pub struct Settings {
     pub seed: u64,
     /// Memory of a VM in bytes.
     pub memory: u64,
+    /// A VM's disk, if it has one.
+    pub disk: Option<Disk>,
     /// Wall time at boot, seconds since 1970.
     pub epoch: u64,
     /// Virtual ns of an instruction.
@@ -185,6 +188,9 @@ static KEYS: [Key; 17] = [
     choice("pin", Form::Switch, "true or false", |_| None, |s, v| s.pin = v == 1),
 ];
 
+/// The key whose value is neither a number nor one of a few words.
+const DISK: &str = "disk";
+
 /// Where settings come from besides the attribute.
 pub struct Sources<'a> {
     /// Looks up an environment variable.
@@ -206,7 +212,7 @@ impl Settings {
     ) -> Result<Settings, SettingsError> {
         let manifest = metadata(sources.package)?;
         let manifest_path = sources.package.join("Cargo.toml").display().to_string();
-        let known = |name: &String| KEYS.iter().any(|key| key.name == name);
+        let known = |name: &String| name == DISK || KEYS.iter().any(|key| key.name == name);
         if let Some(key) = manifest.keys().find(|name| !known(name)) {
             return Err(SettingsError::Key {
                 path: manifest_path,
@@ -215,24 +221,22 @@ impl Settings {
         }
         let mut settings = Settings::default();
         for key in &KEYS {
-            let variable = format!("CHAOS_{}", key.name.to_uppercase());
-            let in_manifest = || format!("{} of [package.metadata.chaos]", key.name);
-            let value =
-                if let Some(text) = (sources.environment)(&variable).filter(|v| !v.is_empty()) {
-                    key.read(&variable, &text)?
-                } else if let Some(value) = (key.attribute)(attributes) {
-                    key.check(value)
-                        .ok_or_else(|| key.wrong(format!("{} of the attribute", key.name), value))?
-                } else if let Some(value) = manifest.get(key.name) {
-                    let text = shown(value);
-                    key.read(&in_manifest(), &text)?
-                } else if key.form == Form::Seed {
-                    xxh3_64(path.as_bytes())
-                } else {
-                    key.default
-                };
+            let value = if let Some((variable, text)) = sources.variable(key.name) {
+                key.read(&variable, &text)?
+            } else if let Some(value) = (key.attribute)(attributes) {
+                key.check(value)
+                    .ok_or_else(|| key.wrong(in_attribute(key.name), value))?
+            } else if let Some(value) = manifest.get(key.name) {
+                let text = shown(value);
+                key.read(&in_manifest(key.name), &text)?
+            } else if key.form == Form::Seed {
+                xxh3_64(path.as_bytes())
+            } else {
+                key.default
+            };
             (key.set)(&mut settings, value);
         }
+        settings.disk = disk(attributes, sources, &manifest)?;
         if settings.clients >= settings.vms {
             return Err(SettingsError::Clients {
                 clients: settings.clients,
@@ -240,6 +244,48 @@ impl Settings {
             });
         }
         Ok(settings)
+    }
+}
+
+impl Sources<'_> {
+    /// The environment variable of a key and what it holds, if that is something.
+    fn variable(&self, key: &str) -> Option<(String, String)> {
+        let variable = format!("CHAOS_{}", key.to_uppercase());
+        let text = (self.environment)(&variable).filter(|text| !text.is_empty())?;
+        Some((variable, text))
+    }
+}
+
+/// The place of a key in a test's attribute, in words.
+fn in_attribute(key: &str) -> String {
+    format!("{key} of the attribute")
+}
+
+/// The place of a key in the manifest, in words.
+fn in_manifest(key: &str) -> String {
+    format!("{key} of [package.metadata.chaos]")
+}
+
+/// The disk, from the same sources.
+fn disk(
+    attributes: &Attributes,
+    sources: &Sources<'_>,
+    manifest: &toml::Table,
+) -> Result<Option<Disk>, SettingsError> {
+    let given = sources.variable(DISK);
+    let (place, text) = match (given, attributes.disk, manifest.get(DISK)) {
+        (Some(given), _, _) => given,
+        (None, Some(disk), _) => (in_attribute(DISK), disk.map(str::to_owned).to_string()),
+        (None, None, Some(value)) => (in_manifest(DISK), shown(value)),
+        (None, None, None) => return Ok(None),
+    };
+    match Disk::read(&text) {
+        Some(disk) => Ok(Some(disk)),
+        None => Err(SettingsError::Value {
+            place,
+            value: text,
+            wanted: Disk::<String>::WANTED,
+        }),
     }
 }
 
@@ -261,6 +307,11 @@ impl Key {
             wanted: self.wanted,
         }
     }
+}
+
+/// Bytes of a text like `64M`.
+pub(super) fn size(text: &str) -> Option<u64> {
+    parse(Form::Size, text)
 }
 
 fn parse(form: Form, text: &str) -> Option<u64> {
@@ -334,6 +385,7 @@ mod attribute_keys;
 mod tests {
     use super::attribute_keys::{self, Kind};
     use super::*;
+    use crate::harness::disk;
 
     #[test]
     fn the_attribute_takes_the_same_ranges() {
@@ -356,6 +408,8 @@ mod tests {
                 name => assert_eq!(range, Some((form, key.least, key.most)), "{name}"),
             }
         }
+        let disk = attribute_keys::find(DISK).map(|other| other.kind);
+        assert_eq!(disk, Some(Kind::Disk(disk::LEAST, disk::MOST)));
         let fields = attribute_keys::KEYS.iter().filter(|other| {
             matches!(
                 other.kind,
@@ -403,6 +457,26 @@ mod tests {
         assert_eq!(resolve(&Attributes::NONE, &[]).unwrap().rounds, 100);
         assert_eq!(resolve(&given, &[]).unwrap().rounds, 7);
         assert_eq!(resolve(&given, &[("CHAOS_ROUNDS", "9")]).unwrap().rounds, 9);
+    }
+
+    #[test]
+    fn a_disk_is_a_setting_like_others() {
+        let given = Attributes {
+            disk: Some(Disk::Image("disk.img")),
+            ..Attributes::NONE
+        };
+        let disk =
+            |given: &Attributes, environment: &[_]| resolve(given, environment).unwrap().disk;
+        assert_eq!(disk(&Attributes::NONE, &[]), None);
+        assert_eq!(disk(&given, &[]), Some(Disk::Image("disk.img".to_owned())));
+        let environment = [("CHAOS_DISK", "16M")];
+        assert_eq!(disk(&given, &environment), Some(Disk::Empty(16 * MIB)));
+        let error = resolve(&given, &[("CHAOS_DISK", "1T")]).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.starts_with("CHAOS_DISK is `1T`, and must be a size"),
+            "{error}"
+        );
     }
 
     #[test]

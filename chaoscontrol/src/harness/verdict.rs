@@ -153,6 +153,7 @@ impl Teller<'_> {
             backtrace: self.backtrace(&found.failure),
             state: branch.map(|branch| branch.state_hash),
             kernel: self.world.booted.kernel.hash,
+            disk: self.world.booted.disk.as_ref().map(|disk| disk.hash),
             engine: self.world.booted.engine,
             saved,
             package: &self.package.folder(),

@@ -6,6 +6,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::disk::Disk;
 use super::engine::NoEngine;
 use super::entry::Package;
 use super::registry::{Attributes, TestCase};
@@ -16,9 +17,10 @@ use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{Engine, UnsupportedHost, supported};
 use crate::explore::simulation::Scenario;
 use crate::fault::{Aim, Generator, Whom};
+use crate::image::disk::{self, BaseImage, DiskError};
 use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest, Variant};
 use crate::image::{Contents, Initramfs, InitramfsError};
-use crate::machine::{VmConfig, VmSnapshot, traps_rdtsc};
+use crate::machine::{DiskConfig, VmConfig, VmSnapshot, traps_rdtsc};
 
 /// The variable by which somebody insists on a kernel that lets RDTSC through to the host.
 const UNPATCHED: &str = "CHAOS_UNPATCHED_KERNEL";
@@ -46,6 +48,9 @@ pub enum WorldError {
     /// The executable cannot be packed.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
+    /// No disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The executable cannot be found.
     #[error("the test executable's own path is unknown: {0}")]
     Executable(std::io::Error),
@@ -71,6 +76,8 @@ pub struct Booted {
     pub kernel: KernelImage,
     /// The test executable, packed.
     pub initramfs: Arc<Initramfs>,
+    /// What disks hold when they are new, if there are any.
+    pub disk: Option<BaseImage>,
     /// Whose code is whose, for coverage.
     pub code_map: Arc<CodeMap>,
     /// Why its runs cannot be reproduced, if so, in words.
@@ -101,6 +108,7 @@ struct Machine {
     kernel: Option<PathBuf>,
     contents: Contents,
     memory: u64,
+    disk: Option<Disk<PathBuf>>,
     epoch: u64,
     instruction_ns: u64,
 }
@@ -142,6 +150,7 @@ impl World {
                 .map(|name| kernel_file(&folder, name)),
             contents: contents(&folder, &case.attributes),
             memory: settings.memory,
+            disk: (settings.disk.clone()).map(|disk| disk.map(|name| folder.join(name))),
             epoch: settings.epoch,
             instruction_ns: settings.instruction_ns,
         };
@@ -259,8 +268,16 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
         Engine::Kvm => unwithheld(&initramfs.executables()),
     };
     unwithheld.iter().for_each(|line| say(line));
+    let disk = match &machine.disk {
+        None => None,
+        Some(Disk::Empty(size)) => Some(disk::empty(*size, say)?),
+        Some(Disk::Image(path)) => Some(disk::image(path)?),
+    };
     let snapshot = cluster::boot(VmConfig {
         memory_size: machine.memory,
+        disk: disk
+            .as_ref()
+            .map(|disk| DiskConfig::new(disk.image.clone())),
         kernel: Arc::clone(&kernel.bytes),
         initrd: Arc::clone(&initramfs.bytes),
         epoch: machine.epoch,
@@ -278,6 +295,7 @@ fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {
         kernel,
         code_map: Arc::new(initramfs.code_map()),
         initramfs: Arc::new(initramfs),
+        disk,
         snapshot,
         unwithheld: unwithheld.into(),
     };

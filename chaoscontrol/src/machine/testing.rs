@@ -1,5 +1,7 @@
 //! Tiny hand-assembled guests for tests.
 
+use chaoscontrol_guest::protocol::VERSION;
+
 pub use super::flat::flat_kernel as tiny_kernel;
 
 /// Where the guests below keep their results.
@@ -27,7 +29,8 @@ pub fn timer_guest() -> Vec<u8> {
 /// Like [`timer_guest`], and sends the SDK message `SetupComplete` at each interrupt.
 pub fn beacon_guest() -> Vec<u8> {
     let mut body = vec![0xBF, 0xF0, 0x01, 0x10, 0x00]; // mov edi, 0x1001F0
-    body.extend([0xBE, 1, 0, 0, 0, 0xB8, 1, 0, 0, 0]); // mov esi, 1; mov eax, 1
+    body.extend([0xBE, 1, 0, 0, 0, 0xB8]); // mov esi, 1; mov eax, VERSION
+    body.extend(VERSION.to_le_bytes());
     body.extend([0x66, 0xBA, 0x10, 0x05, 0xEF]); // mov dx, 0x510; out dx, eax
     timed_guest(&body)
 }

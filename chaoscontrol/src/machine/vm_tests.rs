@@ -1,5 +1,7 @@
 //! Whole machines with tiny guests: time, cuts, snapshots and forks.
 
+use chaoscontrol_guest::protocol::VERSION;
+
 use super::boot::layout::PDPT;
 use super::testing::{RESULTS, busy_guest, timer_guest, tiny_kernel};
 use super::{DeterministicVm, Off, OutputKind, Stop, Until, VmConfig};
@@ -166,9 +168,11 @@ fn a_string_instruction_without_end_turns_the_machine_off() {
 
 #[test]
 fn the_sdk_port_answers_and_hands_on() {
-    // mov rdi, message; mov esi, 1; mov eax, 1; mov dx, 0x510; out dx, eax; mov [RESULTS], eax; hlt
+    // mov rdi, message; mov esi, 1; mov eax, VERSION; mov dx, 0x510; out dx, eax; mov [RESULTS], eax; hlt
     let mut code = vec![0x48, 0xC7, 0xC7, 0x40, 0x00, 0x10, 0x00, 0xBE, 1, 0, 0, 0];
-    code.extend([0xB8, 1, 0, 0, 0, 0x66, 0xBA, 0x10, 0x05, 0xEF]);
+    code.push(0xB8);
+    code.extend(VERSION.to_le_bytes());
+    code.extend([0x66, 0xBA, 0x10, 0x05, 0xEF]);
     code.extend([0x89, 0x04, 0x25, 0, 0, 0x20, 0, 0xF4]);
     code.resize(0x40, 0x90);
     let with = |message: u8| {

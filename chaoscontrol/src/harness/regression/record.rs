@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cpu::Engine;
 use crate::explore::{Recipe, Reseed};
+use crate::harness::disk::Disk;
 use crate::harness::rerun::Rerun;
 use crate::harness::settings::Settings;
 use crate::harness::world::Booted;
@@ -29,6 +30,8 @@ pub struct Recorded {
     pub kernel: String,
     /// Hash of all that was packed, in hexadecimal.
     pub executable: String,
+    /// Hash of what a disk held when it was new, in hexadecimal; empty if there was none.
+    pub disk: String,
     /// The version of chaoscontrol.
     pub version: String,
     /// State hashes on the way, by ns after setup, their low 32 bits. Empty if they are not
@@ -39,7 +42,7 @@ pub struct Recorded {
 }
 
 /// The settings that decide a branch, seed and schedule given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decisive {
     /// All VMs.
     pub vms: u64,
@@ -53,6 +56,8 @@ pub struct Decisive {
     pub quiet_ns: u64,
     /// Bytes of memory of a VM.
     pub memory: u64,
+    /// A VM's disk, if it has one.
+    pub disk: Option<Disk>,
     /// Wall time at boot, seconds since 1970.
     pub epoch: u64,
     /// Virtual ns of an instruction.
@@ -77,6 +82,7 @@ impl Decisive {
             duration_ns: settings.duration_ns,
             quiet_ns: settings.quiet_ns,
             memory: settings.memory,
+            disk: settings.disk.clone(),
             epoch: settings.epoch,
             instruction_ns: settings.instruction_ns,
             must_finish: settings.must_finish,
@@ -87,7 +93,7 @@ impl Decisive {
     }
 
     /// `settings` with these instead, but for the engine, which the host may not have.
-    pub fn applied_to(self, settings: &Settings) -> Settings {
+    pub fn applied_to(&self, settings: &Settings) -> Settings {
         Settings {
             vms: self.vms,
             clients: self.clients,
@@ -95,6 +101,7 @@ impl Decisive {
             duration_ns: self.duration_ns,
             quiet_ns: self.quiet_ns,
             memory: self.memory,
+            disk: self.disk.clone(),
             epoch: self.epoch,
             instruction_ns: self.instruction_ns,
             must_finish: self.must_finish,
@@ -123,6 +130,7 @@ impl Recorded {
             settings: Decisive::of(settings, booted.engine),
             kernel: format!("{:032x}", booted.kernel.hash),
             executable: format!("{:032x}", booted.initramfs.hash),
+            disk: disk_hash(booted),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trail: branch.trail.short(),
             state: branch.state_hash,
@@ -152,6 +160,7 @@ impl Recorded {
         let differs = [
             ("kernel", self.kernel != kernel),
             ("executable", self.executable != executable),
+            ("content of the new disk", self.disk != disk_hash(booted)),
             ("engine", self.settings.engine != booted.engine),
             (
                 "version of chaoscontrol",
@@ -165,4 +174,10 @@ impl Recorded {
             .collect();
         (!names.is_empty()).then(|| names.join(" and "))
     }
+}
+
+/// The hash of what disks hold when they are new, in hexadecimal; empty if there are none.
+fn disk_hash(booted: &Booted) -> String {
+    let hash = booted.disk.as_ref().map(|disk| disk.hash);
+    hash.map(|hash| format!("{hash:032x}")).unwrap_or_default()
 }

@@ -11,6 +11,7 @@ use super::record::{Decisive, Recorded};
 use crate::cpu::Engine;
 use crate::explore::{Recipe, Reseed};
 use crate::fault::{FaultSchedule, ScheduledFault, Unit, format_time, parse_time};
+use crate::harness::disk::Disk;
 use crate::oracle::FailureId;
 use crate::replay::{HashRecord, NoTick, TickRecord};
 
@@ -19,6 +20,9 @@ const VERSION: i64 = 1;
 
 /// A key that may be absent: most tests force nothing.
 const FORCE: &str = "force_setup_complete";
+/// And two more: many tests have no disk.
+const DISK: &str = "disk";
+const DISK_HASH: &str = "new_disk";
 /// Another: whoever finds it too long may remove it, and hears less of a divergence.
 const TRAIL: &str = "trail";
 
@@ -115,14 +119,15 @@ fn entry(failure: &Recorded) -> String {
         duration_ns,
         quiet_ns,
         memory,
+        disk,
         epoch,
         instruction_ns,
         must_finish,
         force_setup_ns,
         stall_ns,
         engine,
-    } = failure.settings;
-    let time = |ns: u64| quoted(&Unit::Time.show(i64::try_from(ns).unwrap_or(i64::MAX)));
+    } = &failure.settings;
+    let time = |ns: &u64| quoted(&Unit::Time.show(i64::try_from(*ns).unwrap_or(i64::MAX)));
     let schedule = list(
         failure
             .recipe
@@ -151,6 +156,11 @@ fn entry(failure: &Recorded) -> String {
         ("duration", time(duration_ns)),
         ("quiet", time(quiet_ns)),
         ("memory", memory.to_string()),
+        (
+            DISK,
+            disk.as_ref()
+                .map_or(String::new(), |disk| quoted(&disk.to_string())),
+        ),
         ("epoch", epoch.to_string()),
         ("instruction_ns", instruction_ns.to_string()),
         ("must_finish", must_finish.to_string()),
@@ -159,6 +169,7 @@ fn entry(failure: &Recorded) -> String {
         ("engine", quoted(engine.name())),
         ("kernel", quoted(&failure.kernel)),
         ("executable", quoted(&failure.executable)),
+        (DISK_HASH, quoted(&failure.disk)),
         ("chaoscontrol", quoted(&failure.version)),
         (
             TRAIL,
@@ -169,7 +180,8 @@ fn entry(failure: &Recorded) -> String {
     let mut text = String::from("\n[[failure]]\n");
     for (key, value) in lines {
         let absent = match key {
-            FORCE => force_setup_ns == 0,
+            FORCE => *force_setup_ns == 0,
+            DISK | DISK_HASH => disk.is_none(),
             TRAIL => failure.trail.ticks.is_empty(),
             _ => false,
         };
@@ -235,6 +247,7 @@ impl Entry<'_> {
                 duration_ns: self.time("duration")?,
                 quiet_ns: self.time("quiet")?,
                 memory: self.number("memory", 32 << 20..=3 << 30)?,
+                disk: self.disk()?,
                 epoch: self.number("epoch", 0..=1 << 33)?,
                 instruction_ns: self.number("instruction_ns", 1..=1000)?,
                 must_finish: self
@@ -250,6 +263,10 @@ impl Entry<'_> {
             },
             kernel: self.text("kernel")?.to_owned(),
             executable: self.text("executable")?.to_owned(),
+            disk: match self.0.contains_key(DISK_HASH) {
+                true => self.text(DISK_HASH)?.to_owned(),
+                false => String::new(),
+            },
             version: self.text("chaoscontrol")?.to_owned(),
             trail: HashRecord {
                 ticks: match self.0.contains_key(TRAIL) {
@@ -268,6 +285,21 @@ impl Entry<'_> {
     fn text(&self, key: &'static str) -> Result<&str, Wrong> {
         let text = self.value(key)?.as_str();
         text.ok_or((key, "is no text".to_owned()))
+    }
+
+    fn disk(&self) -> Result<Option<Disk>, Wrong> {
+        if !self.0.contains_key(DISK) {
+            return Ok(None);
+        }
+        let text = self.text(DISK)?;
+        let disk = Disk::read(text);
+        let wrong = || {
+            (
+                DISK,
+                format!("is {text:?}, and not {}", Disk::<String>::WANTED),
+            )
+        };
+        disk.map(Some).ok_or_else(wrong)
     }
 
     fn engine(&self) -> Result<Engine, Wrong> {
@@ -371,6 +403,7 @@ pub(super) mod tests {
                 duration_ns: 10_000_000_000,
                 quiet_ns: 0,
                 memory: 128 << 20,
+                disk: Some(Disk::Image("tests/\"disk\".img".into())),
                 epoch: 1_735_689_600,
                 instruction_ns: 10,
                 must_finish: true,
@@ -380,6 +413,7 @@ pub(super) mod tests {
             },
             kernel: "00ff".into(),
             executable: "ff00".into(),
+            disk: "0ff0".into(),
             version: "0.1.0".into(),
             trail: HashRecord {
                 ticks: vec![
@@ -396,6 +430,8 @@ pub(super) mod tests {
         let mut second = example();
         second.recipe = Recipe::default();
         second.settings.force_setup_ns = 0;
+        second.settings.disk = None;
+        second.disk = String::new();
         second.trail = HashRecord::default();
         second.settings.engine = Engine::Kvm;
         let failures = vec![example(), second];
