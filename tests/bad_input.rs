@@ -12,7 +12,7 @@ use std::time::Duration;
 use case::{Case, MANIFEST};
 
 /// Ends that are the test's failure, and what the report says of them.
-const ENDS: [(&str, &str); 12] = [
+const ENDS: [(&str, &str); 14] = [
     ("panics_on_another_thread", "thread 'worker' panicked at"),
     ("returns_an_error", "the test returned an error in vm 0"),
     ("exits", "the test's process exited with status 3 in vm 0"),
@@ -40,6 +40,14 @@ const ENDS: [(&str, &str); 12] = [
     (
         "fills_its_file_system",
         "the test returned an error in vm 0",
+    ),
+    (
+        "runs_a_program_that_exits",
+        "program sh exited with status 3 in vm 0",
+    ),
+    (
+        "runs_a_program_that_crashes",
+        "program sh was ended by signal 11 (SIGSEGV) in vm 0",
     ),
     ("breaks_pid_1", "the kernel failed in vm 0"),
     ("triple_faults", "the machine went off in vm 0"),
@@ -87,6 +95,45 @@ fn a_guest_that_does_anything_at_all_ends_in_a_result() {
             "{test}:\n{text}"
         );
     }
+}
+
+#[test]
+fn a_programs_output_is_in_the_timeline() {
+    let case = Case::new("runs_a_program_that_exits", "output");
+    case.fails_with(&[], "| sh: so be it");
+}
+
+#[test]
+fn programs_that_may_fail_fail_nothing() {
+    let (status, text) = Case::new("runs_programs_that_may_fail", "may").run(&[]);
+    assert_eq!(status, 0, "{text}");
+}
+
+#[test]
+fn what_cannot_be_packed_is_named() {
+    let case = Case::new("packs_a_program", "bad");
+    let path = case.folder.join("program");
+    let named = path.to_str().unwrap();
+    let refused = |wanted: &str| {
+        let text = case.fails_with(&[], wanted);
+        assert!(text.contains(named), "{text}");
+    };
+    refused("cannot be packed for the guest: No such file or directory");
+    fs::write(&path, "#!/bin/sh\nexit 0\n").unwrap();
+    refused("is a script for /bin/sh and no ELF file");
+    fs::write(&path, "hello").unwrap();
+    refused("is not a usable ELF file");
+    let own = fs::read(env!("CARGO_BIN_EXE_program")).unwrap();
+    let mut other = own.clone();
+    other[18] = 183;
+    fs::write(&path, other).unwrap();
+    refused("is built for 64-bit Arm, and the guest is x86-64");
+    let mut wanting = own;
+    let library = b"libc.so.6\0";
+    let at = wanting.windows(10).position(|w| w == library).unwrap();
+    wanting[at + 3] = b'q';
+    fs::write(&path, wanting).unwrap();
+    refused("the shared library libq.so.6, which ");
 }
 
 #[test]

@@ -10,12 +10,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chaoscontrol::cluster::{self, ClusterConfig, EventKind, SimulationController};
 use chaoscontrol::guest::agent::{self, Body};
 use chaoscontrol::guest::protocol::Message;
+use chaoscontrol::image::Contents;
 use chaoscontrol::machine::VmSnapshot;
 use chaoscontrol::prelude::*;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What VMs run, by name.
-const BODIES: [(&str, Body); 8] = [
+const BODIES: [(&str, Body); 9] = [
     ("tour", |node| tour(&node)),
     ("err", |_| Err("no quorum".into())),
     ("exit", |_| std::process::exit(3)),
@@ -26,6 +27,9 @@ const BODIES: [(&str, Body); 8] = [
     }),
     ("clock", |_| tells_the_time()),
     ("ticks", |_| counts_ticks()),
+    ("programs", |node| {
+        runs_programs(&node).map_err(|error| error.to_string())
+    }),
 ];
 
 fn tour(node: &Node) -> std::result::Result<(), String> {
@@ -120,6 +124,105 @@ fn compare_ticks() -> std::result::Result<(), String> {
     Ok(())
 }
 
+/// Runs what [`a_machine_with_programs`] packs, in every way.
+fn runs_programs(node: &Node) -> Result {
+    let copied = node
+        .command("program")
+        .arg("copy")
+        .stdin("typed\n")
+        .output()?;
+    assert!(copied.status.success());
+    assert_eq!(
+        (&copied.stdout[..], &copied.stderr[..]),
+        (&b"typed\n"[..], &b"6 bytes"[..])
+    );
+    let mut tell = node.command("program");
+    tell.args(["tell", ""])
+        .env("VARIABLE", "it is")
+        .current_dir("/tmp");
+    assert!(tell.status()?.success());
+    assert!(node.command("static").status()?.success());
+    assert!(
+        node.command("ls")
+            .arg("/etc/chaoscontrol")
+            .status()?
+            .success()
+    );
+    let ended = node.command("program").arg("abort").may_fail().status()?;
+    send_event("aborted", ended);
+    let mut waiting = node.command("program").arg("wait").spawn()?;
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(waiting.try_wait()?, None);
+    waiting.kill()?;
+    send_event("killed", waiting.wait()?);
+    let mut waiting = node.command("program").arg("wait").spawn()?;
+    waiting.terminate()?;
+    send_event("terminated", waiting.wait()?);
+    let errors = ["absent", "/absent", "/etc/hosts/x", "/dev"];
+    for (number, name) in errors.into_iter().enumerate() {
+        if let Err(error) = node.command(name).spawn() {
+            send_event("refused", format_args!("{number}: {error}"));
+        }
+    }
+    // Nobody waits for this one.
+    node.command("program").spawn()?;
+    std::thread::sleep(Duration::from_millis(50));
+    Ok(())
+}
+
+/// An executable without libraries and loader, which writes a line.
+fn static_program() -> Vec<u8> {
+    const ADDRESS: u64 = 0x40_0000;
+    const HEADERS: u64 = 0x78;
+    #[rustfmt::skip]
+    let code = [
+        0xB8, 1, 0, 0, 0,               // mov eax, 1 (write)
+        0xBF, 1, 0, 0, 0,               // mov edi, 1
+        0x48, 0x8D, 0x35, 16, 0, 0, 0,  // lea rsi, [rip + 16]
+        0xBA, 8, 0, 0, 0,               // mov edx, 8
+        0x0F, 0x05,                     // syscall
+        0xB8, 60, 0, 0, 0,              // mov eax, 60 (exit)
+        0x31, 0xFF,                     // xor edi, edi
+        0x0F, 0x05,                     // syscall
+        b'a', b' ', b'l', b'o', b'n', b'e', b'r', b'\n',
+    ];
+    let whole = HEADERS + code.len() as u64;
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    // An executable for x86-64, version 1.
+    file.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    for word in [ADDRESS + HEADERS, 0x40, 0] {
+        file.extend(word.to_le_bytes());
+    }
+    // No flags; sizes of headers, one program header, no sections.
+    file.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 0, 0, 0, 0]);
+    // To be loaded, readable and executable.
+    file.extend([1, 0, 0, 0, 5, 0, 0, 0]);
+    for word in [0, ADDRESS, ADDRESS, whole, whole, 0x1000] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend(code);
+    file
+}
+
+/// A machine in which there are a program of ours, one of the system, and a static one.
+fn a_machine_with_programs() -> std::result::Result<VmSnapshot, Failed> {
+    let folder = std::env::temp_dir().join(format!("chaoscontrol-static-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("static"), static_program())?;
+    let contents = Contents {
+        programs: vec![
+            env!("CARGO_BIN_EXE_program").into(),
+            folder.join("static"),
+            "/bin/ls".into(),
+        ],
+        ..Contents::default()
+    };
+    let machine = chaoscontrol_tests::machine_with(&std::env::current_exe()?, &contents);
+    std::fs::remove_dir_all(folder)?;
+    Ok(cluster::boot(machine)?)
+}
+
 /// The machine that all clusters here are forks of.
 fn boot() -> std::result::Result<&'static VmSnapshot, Failed> {
     static BOOT: OnceLock<std::result::Result<VmSnapshot, String>> = OnceLock::new();
@@ -131,13 +234,22 @@ fn boot() -> std::result::Result<&'static VmSnapshot, Failed> {
 }
 
 fn cluster(test: &str, vms: usize, seed: u64) -> std::result::Result<SimulationController, Failed> {
+    cluster_of(boot()?, test, vms, seed)
+}
+
+fn cluster_of(
+    boot: &VmSnapshot,
+    test: &str,
+    vms: usize,
+    seed: u64,
+) -> std::result::Result<SimulationController, Failed> {
     let config = ClusterConfig {
         vms,
         seed,
         test: test.into(),
         ..ClusterConfig::default()
     };
-    Ok(SimulationController::new(boot()?, config)?)
+    Ok(SimulationController::new(boot, config)?)
 }
 
 /// The messages of `time` virtual ms, as text: virtual ms, VM, message.
@@ -147,8 +259,12 @@ fn messages(cluster: &mut SimulationController, ms: u64) -> Vec<(u64, usize, Str
     for event in cluster.run_until(until) {
         let text = match &event.kind {
             EventKind::Message(bytes) => match Message::decode(bytes) {
-                Ok(Message::Output { line, .. }) => {
-                    format!("output {}", String::from_utf8_lossy(line))
+                Ok(Message::Output { name, line, .. }) => {
+                    let line = String::from_utf8_lossy(line);
+                    format!(
+                        "output {name}{}{line}",
+                        if name.is_empty() { "" } else { ": " }
+                    )
                 }
                 Ok(Message::Event { name, details }) => format!("event {name} {details}"),
                 Ok(message) => format!("{message:?}"),
@@ -249,6 +365,36 @@ fn rdtsc_reads_the_kernels_clock() -> std::result::Result<(), Failed> {
     has(&texts("ticks", 1, 1, 1000)?, "BodyEnd { end: Ok }")
 }
 
+fn programs_run_under_the_agent() -> std::result::Result<(), Failed> {
+    let mut cluster = cluster_of(&a_machine_with_programs()?, "programs", 1, 1)?;
+    let told = messages(&mut cluster, 1000);
+    let told: Vec<String> = told.into_iter().map(|(_, _, text)| text).collect();
+    for wanted in [
+        "output program: typed",
+        "output program: 6 bytes",
+        "output program: it is in /tmp, [\"tell\", \"\"]",
+        "output static: a loner",
+        "output ls: programs",
+        "event aborted signal: 6 (SIGABRT)",
+        "name: \"program\", end: Signal { signal: 6 }, allowed: true",
+        "event killed signal: 9 (SIGKILL)",
+        "name: \"program\", end: Signal { signal: 9 }, allowed: true",
+        "event terminated signal: 15 (SIGTERM)",
+        "name: \"static\", end: Exit { code: 0 }, allowed: false",
+        "refused 0: no program \"absent\" is packed; name it in `binaries` (there are: \
+         /usr/local/bin/program, /usr/local/bin/static, /bin/ls)",
+        "refused 1: No such file or directory",
+        "refused 2: Not a directory",
+        "refused 3: Permission denied",
+        "output program: what is \"\"?",
+        "name: \"program\", end: Exit { code: 2 }, allowed: false",
+        "BodyEnd { end: Ok }",
+    ] {
+        has(&told, wanted)?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     agent::enter(&|name| {
         BODIES
@@ -267,6 +413,7 @@ fn main() -> ExitCode {
         bodies_end_in_every_way,
         the_wall_clock_jumps_by_the_agent,
         rdtsc_reads_the_kernels_clock,
+        programs_run_under_the_agent,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -13,9 +13,17 @@ use chaoscontrol::machine::VmConfig;
 /// # Panics
 /// There is no kernel, or the executable cannot be packed; the message says why.
 pub fn machine(executable: &Path) -> VmConfig {
+    machine_with(executable, &Contents::default())
+}
+
+/// The same with `contents` packed, too.
+///
+/// # Panics
+/// As [`machine`].
+pub fn machine_with(executable: &Path, contents: &Contents) -> VmConfig {
     let say = |line: &str| eprintln!("{line}");
     let kernel = kernel::locate(&KernelRequest::default(), &say).expect("a guest kernel");
-    let initramfs = Initramfs::pack(executable, &Contents::default()).expect("a packed executable");
+    let initramfs = Initramfs::pack(executable, contents).expect("a packed executable");
     VmConfig {
         kernel: kernel.bytes,
         initrd: initramfs.bytes,

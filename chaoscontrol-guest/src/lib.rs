@@ -31,13 +31,19 @@ mod sdk;
 mod text;
 pub mod transport;
 
+#[cfg(all(feature = "std", unix))]
+mod command;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
 mod faults;
 #[cfg(feature = "std")]
+mod lines;
+#[cfg(feature = "std")]
 mod node;
 
+#[cfg(all(feature = "std", unix))]
+pub use command::{Child, Command};
 #[cfg(feature = "std")]
 pub use error::{Error, Result};
 #[cfg(feature = "std")]

@@ -166,6 +166,13 @@ impl Node {
         }
     }
 
+    /// A program to run in this VM beside the body: by its file name one of those that the
+    /// test packs (`binaries`), by its path any file.
+    #[cfg(unix)]
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> crate::Command {
+        crate::Command::new(program.as_ref())
+    }
+
     /// Orders faults from within the body.
     pub fn faults(&self) -> Faults {
         Faults(())

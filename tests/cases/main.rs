@@ -230,6 +230,51 @@ fn out(port: u16, address: u64, length: u64, value: u64) {
     }
 }
 
+#[chaos_test(binaries = ["/bin/sh"])]
+#[ignore = "for bad_input.rs"]
+fn runs_a_program_that_exits(node: Node) -> Result {
+    node.command("sh")
+        .args(["-c", "echo so be it; exit 3"])
+        .spawn()?;
+    stay(&node);
+    Ok(())
+}
+
+#[chaos_test(binaries = ["/bin/sh"])]
+#[ignore = "for bad_input.rs"]
+fn runs_a_program_that_crashes(node: Node) -> Result {
+    node.command("sh").args(["-c", "kill -SEGV $$"]).spawn()?;
+    stay(&node);
+    Ok(())
+}
+
+#[chaos_test(binaries = ["/bin/sh"])]
+#[ignore = "for bad_input.rs"]
+fn runs_programs_that_may_fail(node: Node) -> Result {
+    node.command("sh")
+        .args(["-c", "exit 3"])
+        .may_fail()
+        .status()?;
+    let mut waiting = node
+        .command("sh")
+        .args(["-c", "read x"])
+        .stdin("")
+        .spawn()?;
+    waiting.kill()?;
+    waiting.wait()?;
+    node.setup_complete();
+    Ok(())
+}
+
+/// The program is what the package has, for better or worse.
+#[chaos_test(binaries = ["program"])]
+#[ignore = "for bad_input.rs"]
+fn packs_a_program(node: Node) -> Result {
+    node.command("program").status()?;
+    node.setup_complete();
+    Ok(())
+}
+
 #[chaos_test(rounds = 100_000)]
 #[ignore = "for bad_input.rs"]
 fn explores_for_days(node: Node) {

@@ -1,6 +1,7 @@
 //! What the host tells the agent: a stream of length-prefixed commands over the
 //! virtio console.
 
+use super::frame;
 use super::wire::{Error, Reader, Wire, Writer, wire_enum};
 
 wire_enum! {
@@ -60,16 +61,7 @@ impl<'a> ControlFrame<'a> {
     /// # Errors
     /// [`Error::Full`] if it does not fit.
     pub fn encode(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let (prefix, body) = buffer.split_first_chunk_mut::<4>().ok_or(Error::Full)?;
-        let mut to = Writer::new(body);
-        self.id.write(&mut to)?;
-        self.control.write(&mut to)?;
-        let length = to.written();
-        if length + prefix.len() > Self::MAX {
-            return Err(Error::Full);
-        }
-        *prefix = (length as u32).to_le_bytes();
-        Ok(length + prefix.len())
+        frame::encode(self, buffer, Self::MAX)
     }
 
     /// Reads the first frame of `bytes`: the frame and how many bytes it took, or `None`
@@ -78,22 +70,20 @@ impl<'a> ControlFrame<'a> {
     /// # Errors
     /// Any [`Error`] but `Full`; the stream cannot be followed any further then.
     pub fn decode(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, Error> {
-        let Some((prefix, rest)) = bytes.split_first_chunk::<4>() else {
-            return Ok(None);
-        };
-        let length = u32::from_le_bytes(*prefix) as usize;
-        if length > Self::MAX - prefix.len() {
-            return Err(Error::Range);
-        }
-        let Some(body) = rest.get(..length) else {
-            return Ok(None);
-        };
-        let mut from = Reader::new(body);
-        let frame = Self {
-            id: Wire::read(&mut from)?,
-            control: Wire::read(&mut from)?,
-        };
-        from.finish()?;
-        Ok(Some((frame, length + prefix.len())))
+        frame::decode(bytes, Self::MAX)
+    }
+}
+
+impl<'a> Wire<'a> for ControlFrame<'a> {
+    fn write(&self, to: &mut Writer<'_>) -> Result<(), Error> {
+        self.id.write(to)?;
+        self.control.write(to)
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, Error> {
+        Ok(Self {
+            id: Wire::read(from)?,
+            control: Wire::read(from)?,
+        })
     }
 }

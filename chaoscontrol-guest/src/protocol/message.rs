@@ -156,8 +156,10 @@ wire_enum! {
         },
         /// A process wrote a line.
         12 => Output {
-            /// The process number of the body it belongs to.
+            /// The process number of the body or program it belongs to.
             pid: i32,
+            /// The program's name; empty for the body.
+            name: &'a str,
             /// Which of its streams.
             stream: Stream,
             /// The line without its newline; any bytes.
@@ -196,6 +198,24 @@ wire_enum! {
         17 => AgentError {
             /// What it failed to do, and why.
             text: &'a str,
+        },
+        /// A program runs that the body asked for.
+        18 => ProgramStarted {
+            /// Its process number.
+            pid: i32,
+            /// Its name.
+            name: &'a str,
+        },
+        /// A program that the body asked for has ended.
+        19 => ProgramEnd {
+            /// Its process number.
+            pid: i32,
+            /// Its name.
+            name: &'a str,
+            /// How.
+            end: End<'a>,
+            /// Whether that is nobody's failure: the body ended it, or lets it fail.
+            allowed: bool,
         },
     }
 }
@@ -262,9 +282,10 @@ impl<'a> Message<'a> {
                 end: End::Err { text },
             }
             | Self::AgentError { text } => &mut [text],
-            Self::Output { line, .. } => {
+            Self::ProgramStarted { name, .. } | Self::ProgramEnd { name, .. } => &mut [name],
+            Self::Output { name, line, .. } => {
                 *line = &line[..line.len().min(limit)];
-                &mut []
+                &mut [name]
             }
             _ => &mut [],
         };

@@ -15,11 +15,14 @@
 //! virtio console. Encoders write into the caller's buffer and need no allocator;
 //! decoders are total: whatever the bytes are, they end in a value or an [`Error`].
 
+mod command;
 mod control;
+mod frame;
 mod identity;
 mod message;
 mod wire;
 
+pub use command::{MAX_REQUEST, NO_FILE, Reply, Request, SOCKET};
 pub use control::{Control, ControlFrame, Signal};
 pub use identity::{Identity, MAX_VMS, Peers, Role};
 pub use message::{End, Message, PropertyKind, Stream};

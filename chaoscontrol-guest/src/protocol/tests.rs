@@ -55,6 +55,7 @@ fn messages() -> Vec<Message<'static>> {
         },
         Message::Output {
             pid: 1,
+            name: "redis-server",
             stream: Stream::Stderr,
             line: b"\xFF\0x",
         },
@@ -76,6 +77,13 @@ fn messages() -> Vec<Message<'static>> {
         },
         Message::ControlDone { id: 9, errno: 22 },
         Message::AgentError { text: "mount" },
+        Message::ProgramStarted { pid: 3, name: "x" },
+        Message::ProgramEnd {
+            pid: 3,
+            name: "x",
+            end: End::Signal { signal: 11 },
+            allowed: true,
+        },
     ]
 }
 

@@ -52,7 +52,9 @@ pub fn consoles(failure: &Failure, timeline: &[Entry], vms: usize) -> String {
         FailureKind::Kernel(_) | FailureKind::Shutdown(_) | FailureKind::Agent(_) => {
             failure.at.iter().map(|at| at.vm).collect()
         }
-        FailureKind::BodySignal(_) => failure.at.iter().map(|at| at.vm).collect(),
+        FailureKind::BodySignal(_) | FailureKind::ProgramSignal { .. } => {
+            failure.at.iter().map(|at| at.vm).collect()
+        }
         FailureKind::SetupIncomplete { vms, .. } | FailureKind::Unfinished { vms } => vms.clone(),
         FailureKind::Stall { .. } => (0..vms).collect(),
         _ => Vec::new(),

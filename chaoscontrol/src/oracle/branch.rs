@@ -147,6 +147,12 @@ impl PropertyOracle {
                 self.finished.remove(&at.vm);
             }
             Message::BodyEnd { end } => self.body_end(at, end),
+            Message::ProgramEnd {
+                name,
+                end,
+                allowed: false,
+                ..
+            } => self.program_end(at, name, end),
             Message::AgentError { text } => self.failed(at, FailureKind::Agent(text.to_owned())),
             _ => {}
         }
@@ -173,6 +179,19 @@ impl PropertyOracle {
                     },
                 );
             }
+        }
+    }
+
+    fn program_end(&mut self, at: Moment, name: &str, end: End<'_>) {
+        let name = name.to_owned();
+        match end {
+            End::Exit { code } if code != 0 => {
+                self.failed(at, FailureKind::ProgramExit { name, code });
+            }
+            End::Signal { signal } => {
+                self.failed(at, FailureKind::ProgramSignal { name, signal });
+            }
+            _ => {}
         }
     }
 
@@ -430,6 +449,32 @@ mod tests {
         o.fault(&Fault::ProcessKill { target: 1 });
         assert_eq!(o.finished().iter().copied().collect::<Vec<_>>(), [0]);
         assert_eq!(o.failure(), None);
+    }
+
+    #[test]
+    fn a_program_fails_a_branch_unless_its_end_is_allowed() {
+        let fails = |end, allowed| {
+            let (pid, name) = (7, "redis-server");
+            let mut o = PropertyOracle::new();
+            let message = Message::ProgramEnd {
+                pid,
+                name,
+                end,
+                allowed,
+            };
+            o.message(at(1, 0), &message);
+            o.failure().cloned()
+        };
+        let killed = End::Signal { signal: 9 };
+        assert_eq!(fails(killed, true), None);
+        assert_eq!(fails(End::Exit { code: 0 }, false), None);
+        let text = fails(killed, false).unwrap().describe(None);
+        assert!(
+            text.starts_with("program redis-server was ended by signal 9 (SIGKILL) in vm 0"),
+            "{text}"
+        );
+        let text = fails(End::Exit { code: 1 }, false).unwrap().describe(None);
+        assert!(text.starts_with("program redis-server exited with status 1 in vm 0"));
     }
 
     #[test]

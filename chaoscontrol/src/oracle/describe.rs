@@ -125,6 +125,13 @@ impl Failure {
                 "the test's process was ended by signal {signal}{} in {here}",
                 signal_name(*signal)
             ),
+            K::ProgramExit { name, code } => format!(
+                "program {name} exited with status {code} in {here}; call may_fail() on its command if it may"
+            ),
+            K::ProgramSignal { name, signal } => format!(
+                "program {name} was ended by signal {signal}{} in {here}",
+                signal_name(*signal)
+            ),
             K::Kernel(line) => format!("the kernel failed in {here}: {line}"),
             K::Stall { stall_ns } => {
                 format!("no VM made progress for {}{when}", seconds(*stall_ns))

@@ -92,6 +92,20 @@ pub enum FailureKind {
     BodyExit(i32),
     /// The body's process was ended by this signal.
     BodySignal(i32),
+    /// A program that a body ran exited with a status other than 0.
+    ProgramExit {
+        /// The program's name.
+        name: String,
+        /// The status.
+        code: i32,
+    },
+    /// A program that a body ran was ended by a signal.
+    ProgramSignal {
+        /// The program's name.
+        name: String,
+        /// The signal's number.
+        signal: i32,
+    },
     /// The guest's kernel panicked or oopsed; the line it wrote.
     Kernel(String),
     /// No VM sent anything for so many virtual ns.
@@ -163,6 +177,8 @@ impl Failure {
             K::BodyError(text) => ("error", without_numbers(text)),
             K::BodyExit(code) => ("exit", code.to_string()),
             K::BodySignal(signal) => ("signal", signal.to_string()),
+            K::ProgramExit { name, code } => ("program exit", format!("{name} {code}")),
+            K::ProgramSignal { name, signal } => ("program signal", format!("{name} {signal}")),
             K::Kernel(line) => ("kernel", without_numbers(line)),
             K::Stall { .. } => ("stall", String::new()),
             K::SetupIncomplete { .. } => ("setup incomplete", String::new()),

@@ -6,6 +6,7 @@ mod control;
 mod disk;
 mod network;
 mod output;
+mod programs;
 mod serve;
 mod system;
 mod wake;
@@ -79,6 +80,7 @@ fn run() -> Result<Infallible, AgentError> {
     system::mount_all()?;
     system::prepare()?;
     network::loopback_up()?;
+    let programs = programs::Programs::listen()?;
     let control = control::Channel::open();
     send(&Message::Boot);
 
@@ -92,7 +94,7 @@ fn run() -> Result<Infallible, AgentError> {
         disk::mount()?;
     }
     network::join(&identity)?;
-    serve::serve(control, identity.test)
+    serve::serve(control, programs, identity.test)
 }
 
 /// Says on the console and to the host what went wrong. PID 1 must not exit.

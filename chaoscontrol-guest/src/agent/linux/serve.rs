@@ -10,6 +10,7 @@ use libc::{POLLIN, c_int, pollfd};
 
 use super::control::Channel;
 use super::output::Pipe;
+use super::programs::Programs;
 use super::{AgentError, BODY_VARIABLE, check};
 use crate::protocol::{End, Message, Stream};
 use crate::transport::send;
@@ -27,39 +28,49 @@ const ENVIRONMENT: [(&str, &str); 4] = [
 ];
 
 /// Runs the body of `test` and serves it for ever.
-pub fn serve(mut control: Channel, test: &str) -> Result<Infallible, AgentError> {
+pub fn serve(
+    mut control: Channel,
+    mut programs: Programs,
+    test: &str,
+) -> Result<Infallible, AgentError> {
     let children = child_signals()?;
     let (body, mut pipes) = start(test)?;
     send(&Message::BodyStarted { pid: body });
     loop {
+        let own = [
+            control.descriptor(),
+            pipes[0].descriptor(),
+            pipes[1].descriptor(),
+            children.as_raw_fd(),
+        ];
+        let all = own.into_iter().chain(programs.descriptors());
         let watch = |fd| pollfd {
             fd,
             events: POLLIN,
             revents: 0,
         };
-        let mut watched = [
-            watch(control.descriptor()),
-            watch(pipes[0].descriptor()),
-            watch(pipes[1].descriptor()),
-            watch(children.as_raw_fd()),
-        ];
+        let mut watched: Vec<pollfd> = all.map(watch).collect();
         // SAFETY: poll(2) reads and writes the array, exclusively borrowed, of the length
         // given.
         let ready = unsafe { libc::poll(watched.as_mut_ptr(), watched.len() as libc::nfds_t, -1) };
         if ready < 0 {
             continue;
         }
-        if watched[0].revents != 0 {
+        let ready: Vec<bool> = watched.iter().map(|watched| watched.revents != 0).collect();
+        if ready[0] {
             control.obey(body);
         }
-        for (pipe, watched) in pipes.iter_mut().zip(&watched[1..]) {
-            if watched.revents != 0 {
-                pipe.forward();
-            }
+        for (pipe, _) in pipes
+            .iter_mut()
+            .zip(&ready[1..])
+            .filter(|(_, ready)| **ready)
+        {
+            pipe.forward();
         }
-        if watched[3].revents != 0 {
+        programs.serve(&ready[own.len()..]);
+        if ready[3] {
             drain(&children);
-            reap(body, &mut pipes);
+            reap(body, &mut pipes, &mut programs);
         }
     }
 }
@@ -96,14 +107,9 @@ fn start(test: &str) -> Result<(i32, [Pipe; 2]), AgentError> {
     let pid = child.id() as i32;
     let out = child.stdout.take().map(OwnedFd::from);
     let err = child.stderr.take().map(OwnedFd::from);
-    let (Some(out), Some(err)) = (out, err) else {
-        return Err(AgentError::new("cannot read the test's output", "no pipe"));
-    };
-    let pipe = |from: OwnedFd, stream| {
-        // SAFETY: fcntl(2) with F_SETFL takes integers only; the descriptor is open.
-        let answer = unsafe { libc::fcntl(from.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
-        check(answer, || "cannot read the test's output".into())?;
-        Ok(Pipe::new(from, pid, stream))
+    let pipe = |from: Option<OwnedFd>, stream| {
+        Pipe::new(from, pid, "", stream)
+            .map_err(|error| AgentError::new("cannot read the test's output", error))
     };
     Ok((
         pid,
@@ -127,7 +133,7 @@ fn drain(children: &OwnedFd) {
 }
 
 /// Takes note of all processes that have ended, orphans too.
-fn reap(body: i32, pipes: &mut [Pipe; 2]) {
+fn reap(body: i32, pipes: &mut [Pipe; 2], programs: &mut Programs) {
     loop {
         let mut status = 0;
         // SAFETY: waitpid(2) writes the status, exclusively borrowed.
@@ -140,11 +146,14 @@ fn reap(body: i32, pipes: &mut [Pipe; 2]) {
                 pipe.flush();
             }
             send(&Message::BodyEnd { end: end(status) });
+        } else {
+            programs.ended(pid, status);
         }
     }
 }
 
-fn end(status: c_int) -> End<'static> {
+/// How a process ended that has this wait status.
+pub fn end(status: c_int) -> End<'static> {
     if libc::WIFSIGNALED(status) {
         End::Signal {
             signal: libc::WTERMSIG(status),

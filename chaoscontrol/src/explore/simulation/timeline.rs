@@ -63,12 +63,17 @@ fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
         Message::SetupComplete => (K::Event, "setup complete".into()),
         Message::Event { name, details: "" } => (K::Event, name.into()),
         Message::Event { name, details } => (K::Event, format!("{name}: {details}")),
-        Message::Output { stream, line, .. } => {
+        Message::Output {
+            name, stream, line, ..
+        } => {
             let line = String::from_utf8_lossy(line);
-            let text = match stream {
+            let mut text = match stream {
                 Stream::Stdout => line.into_owned(),
                 Stream::Stderr => format!("(stderr) {line}"),
             };
+            if !name.is_empty() {
+                text = format!("{name}: {text}");
+            }
             (K::Output, text)
         }
         Message::Assert {
@@ -105,15 +110,13 @@ fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
             K::Event,
             format!("thread {thread} panicked at {location}: {message}"),
         ),
-        Message::BodyEnd { end } => {
-            let text = match end {
-                End::Ok => "body returned".into(),
-                End::Err { text } => format!("body returned an error: {text}"),
-                End::Exit { code } => format!("body exited with status {code}"),
-                End::Signal { signal } => format!("body was ended by signal {signal}"),
-                End::Panicked => "body panicked".into(),
-            };
-            (K::Event, text)
+        Message::BodyEnd { end } => (K::Event, ended("body", end)),
+        Message::ProgramStarted { pid, name } => {
+            (K::Event, format!("program {name} started (pid {pid})"))
+        }
+        Message::ProgramEnd { pid, name, end, .. } => {
+            let who = format!("program {name} (pid {pid})");
+            (K::Event, ended(&who, end))
         }
         // Reseeding, which concerns every branch.
         Message::ControlDone { id: 0, errno: 0 } => return None,
@@ -130,4 +133,15 @@ fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
         | Message::Site { .. }
         | Message::Fault { .. } => return None,
     })
+}
+
+/// How a process came to its end.
+fn ended(who: &str, end: End<'_>) -> String {
+    match end {
+        End::Ok => format!("{who} returned"),
+        End::Err { text } => format!("{who} returned an error: {text}"),
+        End::Exit { code } => format!("{who} exited with status {code}"),
+        End::Signal { signal } => format!("{who} was ended by signal {signal}"),
+        End::Panicked => format!("{who} panicked"),
+    }
 }
