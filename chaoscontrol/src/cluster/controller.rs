@@ -10,7 +10,9 @@ use super::fabric::{NetworkFabric, TICK_NS};
 use super::slot::{VmSlot, VmStatus};
 use super::snapshot::ClusterError;
 use crate::cpu::soft::coverage::CodeMap;
-use crate::machine::{DeterministicVm, EdgeCounters, Output, OutputKind, Stop, VmSnapshot};
+use crate::machine::{
+    DeterministicVm, EdgeCounters, FULL_SPEED_PPM, Output, OutputKind, Stop, VmSnapshot,
+};
 
 /// All state of a cluster but its machines. Plain data: its clone is its snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +56,8 @@ impl SimulationController {
         let slot = VmSlot {
             status: VmStatus::Killed,
             skew_ppm: 0,
+            speed_ppm: FULL_SPEED_PPM,
+            paused_ns: 0,
             life: Life::default(),
         };
         let state = ClusterState {
@@ -282,21 +286,27 @@ impl SimulationController {
     /// Lets VM `vm` stand still for `ns`, or until [`Self::resume`]. Its clocks stand
     /// still with it. Frames that arrive wait. Nothing happens to a VM that is off.
     pub fn pause(&mut self, vm: usize, ns: Option<u64>) {
-        let until = ns.map(|ns| self.state.now.saturating_add(ns.max(1)));
+        let now = self.state.now;
+        let until = ns.map(|ns| now.saturating_add(ns.max(1)));
         let slot = &mut self.state.slots[vm];
-        if let VmStatus::Running | VmStatus::Paused(_) = slot.status {
-            slot.status = VmStatus::Paused(until);
+        match slot.status {
+            VmStatus::Running => slot.paused_ns = now,
+            VmStatus::Paused(_) => {}
+            VmStatus::Killed | VmStatus::Halted => return,
         }
+        slot.status = VmStatus::Paused(until);
     }
 
-    /// Lets a paused VM go on.
+    /// Lets a paused VM go on. What is left of a stall is still before it.
     pub fn resume(&mut self, vm: usize) {
         let slot = &mut self.state.slots[vm];
         if let VmStatus::Paused(_) = slot.status {
             slot.status = VmStatus::Running;
             let skew_ppm = slot.skew_ppm;
-            self.vms[vm].rejoin(self.state.now);
-            self.vms[vm].set_skew(skew_ppm);
+            let machine = &mut self.vms[vm];
+            let ahead = machine.time().saturating_sub(slot.paused_ns);
+            machine.rejoin(self.state.now.saturating_add(ahead));
+            machine.set_skew(skew_ppm);
         }
     }
 
@@ -322,6 +332,7 @@ impl SimulationController {
         let machine = &mut self.vms[vm];
         machine.rejoin(now);
         machine.set_skew(slot.skew_ppm);
+        machine.set_speed(slot.speed_ppm);
         machine.set_status(self.state.status);
         let disk = machine.config().disk.is_some();
         machine.set_identity(self.config.identity(vm, disk, slot.life, now));
@@ -363,11 +374,12 @@ impl SimulationController {
     }
 
     /// Ends all faults: heals the network, resumes what is paused, sets clocks to a true
-    /// rate, and restarts what is off.
+    /// rate and CPUs to full speed, and restarts what is off.
     pub fn recover(&mut self) {
         self.heal();
         for vm in 0..self.vms.len() {
             self.skew(vm, 0);
+            self.cpu_speed(vm, FULL_SPEED_PPM);
             self.latency(vm, 0);
             match self.state.slots[vm].status {
                 VmStatus::Running => {}

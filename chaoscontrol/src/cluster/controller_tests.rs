@@ -4,23 +4,27 @@ use super::{ClusterConfig, ClusterEvent, SimulationController, VmStatus};
 use crate::machine::testing::beacon_guest;
 use crate::machine::{DeterministicVm, VmConfig};
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
 
-fn cluster(config: ClusterConfig) -> SimulationController {
+pub(super) fn cluster_of(kernel: Vec<u8>, config: ClusterConfig) -> SimulationController {
     let vm = VmConfig {
         memory_size: 4 << 20,
-        kernel: beacon_guest().into(),
+        kernel: kernel.into(),
         ..VmConfig::default()
     };
     let boot = DeterministicVm::new(vm).unwrap().snapshot();
     SimulationController::new(&boot, config).unwrap()
 }
 
-fn three() -> SimulationController {
+fn cluster(config: ClusterConfig) -> SimulationController {
+    cluster_of(beacon_guest(), config)
+}
+
+pub(super) fn three() -> SimulationController {
     cluster(ClusterConfig::default())
 }
 
-fn count(events: &[ClusterEvent], vm: usize) -> usize {
+pub(super) fn count(events: &[ClusterEvent], vm: usize) -> usize {
     events.iter().filter(|event| event.vm == vm).count()
 }
 

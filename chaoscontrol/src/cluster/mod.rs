@@ -42,6 +42,9 @@ mod network;
 mod slot;
 mod snapshot;
 mod stats;
+mod upset;
+#[cfg(test)]
+mod upset_tests;
 
 pub use boot::{BootFailure, boot};
 pub use config::{ClusterConfig, ip};

@@ -22,6 +22,10 @@ pub struct VmSlot {
     pub status: VmStatus,
     /// The rate of its clock off true, in parts per million; survives a restart.
     pub skew_ppm: i64,
+    /// The speed of its CPU, in parts per million; survives a restart.
+    pub speed_ppm: u32,
+    /// Cluster time in ns at which it was paused last.
+    pub(super) paused_ns: u64,
     pub(super) life: Life,
 }
 

@@ -93,6 +93,25 @@ impl Cpu {
         }
     }
 
+    /// Whether the guest is in ring 3; `false` where that is not known between two exits.
+    pub fn in_user_mode(&self) -> bool {
+        match self {
+            Cpu::Soft(cpu) => cpu.state().cpl == 3,
+            #[cfg(supported_host)]
+            Cpu::Kvm(_) => false,
+        }
+    }
+
+    /// [`Vcpu::run`] that also comes back, with [`Exit::Budget`], at the first boundary in
+    /// ring 3, where that is known.
+    pub fn run_to_user_mode(&mut self, limit: u64, window: bool) -> Exit {
+        match self {
+            Cpu::Soft(cpu) => cpu.run_to_user_mode(limit, window),
+            #[cfg(supported_host)]
+            Cpu::Kvm(cpu) => cpu.run(limit, window),
+        }
+    }
+
     /// What the guest tried to use and this CPU does not have.
     pub fn missing(&self) -> &Missing {
         each!(self, cpu => cpu.missing())
@@ -157,6 +176,10 @@ impl Vcpu for Cpu {
 
     fn inject(&mut self, vector: u8) {
         each!(self, cpu => cpu.inject(vector));
+    }
+
+    fn nmi(&mut self) {
+        each!(self, cpu => cpu.nmi());
     }
 
     fn halted(&self) -> bool {

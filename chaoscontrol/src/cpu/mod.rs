@@ -197,6 +197,10 @@ pub trait Vcpu {
     fn interruptible(&mut self) -> bool;
     /// Delivers external interrupt `vector` now; ends HLT. Call only when [`Vcpu::interruptible`].
     fn inject(&mut self, vector: u8);
+    /// A non-maskable interrupt arrives: delivered before the next instruction, or, while
+    /// one is being handled, behind the next IRET (SDM volume 3, 6.7); a second that arrives
+    /// meanwhile is the same. Ends HLT. Call only when [`Vcpu::finish`] has given nothing.
+    fn nmi(&mut self);
     /// Whether the CPU waits in HLT.
     fn halted(&self) -> bool;
     /// The instruction pointer. Call only when [`Vcpu::finish`] has given nothing.

@@ -150,6 +150,10 @@ pub struct CpuState {
     pub halted: bool,
     /// Interrupts are inhibited for one instruction (after STI or a load of SS).
     pub shadow: bool,
+    /// A non-maskable interrupt has not been delivered yet.
+    pub nmi_pending: bool,
+    /// Non-maskable interrupts are blocked: one was delivered, and no IRET has begun since.
+    pub nmi_blocked: bool,
     /// Dead after a triple fault.
     pub shutdown: bool,
     /// x87 and MMX.
@@ -208,6 +212,8 @@ impl Default for CpuState {
             cpl: 0,
             halted: false,
             shadow: false,
+            nmi_pending: false,
+            nmi_blocked: false,
             shutdown: false,
             fpu: Fpu::default(),
             efer: 0,

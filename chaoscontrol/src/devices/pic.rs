@@ -30,6 +30,8 @@ struct Chip {
     imr: u8,
     /// Input levels.
     lines: u8,
+    /// Inputs that were high for a moment without a device's doing, until acknowledged.
+    glitches: u8,
     /// Level-triggered inputs, by ELCR.
     elcr: u8,
     /// Vector of input 0.
@@ -84,7 +86,7 @@ impl Chip {
     fn set_line(&mut self, input: u8, high: bool) {
         let bit = 1 << input;
         if self.level() & bit != 0 {
-            self.irr = if high {
+            self.irr = if high || self.glitches & bit != 0 {
                 self.irr | bit
             } else {
                 self.irr & !bit
@@ -99,14 +101,20 @@ impl Chip {
         };
     }
 
+    fn glitch(&mut self, input: u8) {
+        self.glitches |= 1 << input;
+        self.irr |= 1 << input;
+    }
+
     fn set_elcr(&mut self, elcr: u8) {
         self.elcr = elcr;
-        self.irr = (self.irr & !elcr) | (self.lines & elcr);
+        self.irr = (self.irr & !elcr) | ((self.lines | self.glitches) & elcr);
     }
 
     fn accept(&mut self, input: u8) {
         let bit = 1 << input;
-        if self.level() & bit == 0 {
+        self.glitches &= !bit;
+        if self.level() & self.lines & bit == 0 {
             self.irr &= !bit;
         }
         if !self.auto_eoi {
@@ -231,6 +239,8 @@ impl Chip {
 pub struct Pic {
     master: Chip,
     slave: Chip,
+    /// INTR is raised for a request that is gone when it is acknowledged.
+    spurious: bool,
 }
 
 impl Pic {
@@ -251,15 +261,35 @@ impl Pic {
         self.set_line(irq, false);
     }
 
+    /// A pulse on input `irq` (0..=15; 2 is wired to 9, as in a PC) that no device made. It
+    /// stays requested until it is acknowledged, on level-triggered inputs, too.
+    pub fn glitch(&mut self, irq: u8) {
+        match irq {
+            CASCADE => self.slave.glitch(1),
+            0..=7 => self.master.glitch(irq),
+            8..=15 => self.slave.glitch(irq - 8),
+            _ => return,
+        }
+        self.cascade();
+    }
+
+    /// Raises the CPU's INTR pin for a request that is gone when the CPU acknowledges it.
+    pub fn spurious(&mut self) {
+        self.spurious = true;
+    }
+
     /// Whether the CPU's INTR pin is raised.
     #[inline]
     pub fn pending(&self) -> bool {
-        self.master.irr & !self.master.imr != 0 && self.master.request().is_some()
+        self.master.irr & !self.master.imr != 0 && self.master.request().is_some() || self.spurious
     }
 
     /// The CPU's acknowledge cycle: the vector to deliver. Without a request it is the
     /// spurious vector, input 7 of the controller that had none.
     pub fn acknowledge(&mut self) -> u8 {
+        if std::mem::take(&mut self.spurious) {
+            return self.master.base + 7;
+        }
         let vector = match self.master.request() {
             None => self.master.base + 7,
             Some(CASCADE) => {
@@ -403,6 +433,43 @@ mod tests {
         assert!(pic.pending());
         pic.set_line(6, false);
         assert!(!pic.pending());
+    }
+
+    #[test]
+    fn a_glitch_interrupts_once_on_either_kind_of_input() {
+        let mut pic = linux();
+        pic.write(0x4D1, 0x08);
+        for (irq, vector) in [(3, 0x33), (11, 0x3B), (2, 0x39)] {
+            pic.glitch(irq);
+            // What the devices' wires say does not take it back.
+            pic.set_line(irq, false);
+            assert!(pic.pending());
+            assert_eq!(pic.acknowledge(), vector);
+            pic.write(0xA0, 0x20);
+            pic.write(0x20, 0x20);
+            assert!(!pic.pending(), "{irq}");
+        }
+        pic.set_line(11, true);
+        pic.glitch(11);
+        assert_eq!(pic.acknowledge(), 0x3B);
+        pic.write(0xA0, 0x20);
+        pic.write(0x20, 0x20);
+        assert!(pic.pending(), "the device still wants something");
+    }
+
+    #[test]
+    fn a_spurious_interrupt_is_not_in_service() {
+        let mut pic = linux();
+        pic.write(0x21, 0xFF);
+        pic.spurious();
+        assert!(pic.pending());
+        assert_eq!(pic.acknowledge(), 0x37);
+        assert_eq!((pic.master.isr, pic.pending()), (0, false));
+        pic.write(0x21, 0);
+        pic.pulse(0);
+        pic.spurious();
+        assert_eq!(pic.acknowledge(), 0x37);
+        assert_eq!(pic.acknowledge(), 0x30, "requests are not lost");
     }
 
     #[test]

@@ -193,6 +193,16 @@ impl Platform {
         self.pic.acknowledge()
     }
 
+    /// A pulse on input `irq` of the interrupt controller, which no device made.
+    pub fn glitch(&mut self, irq: u8) {
+        self.pic.glitch(irq);
+    }
+
+    /// The interrupt controller's request is gone when the CPU acknowledges it.
+    pub fn spurious(&mut self) {
+        self.pic.spurious();
+    }
+
     /// Takes what the guest wrote to COM1 since the last call. At most
     /// [`serial::OUTPUT_LIMIT`] bytes are kept.
     pub fn take_serial_output(&mut self) -> Vec<u8> {

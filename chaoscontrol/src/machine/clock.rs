@@ -9,17 +9,25 @@ pub const MIN_SKEW_PPM: i64 = -900_000;
 /// The fastest rate a clock can be given, in parts per million off true.
 pub const MAX_SKEW_PPM: i64 = 9_000_000;
 
+/// The speed of a sound CPU, in parts per million.
+pub const FULL_SPEED_PPM: u32 = 1_000_000;
+/// The slowest speed a CPU can be given, in parts per million.
+pub const MIN_SPEED_PPM: u32 = 1_000;
+
 const MILLION: i64 = 1_000_000;
 
 /// Cluster time T of each instruction and local time L of each T.
 ///
-/// `T = offset + retired * instruction_ns`, and
+/// `T = base_time + (retired - base) * instruction_ns * 1_000_000 / speed_ppm`, and
 /// `L = local_then + (T - then) * (1_000_000 + skew_ppm) / 1_000_000`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Clock {
     instruction_ns: u64,
-    /// T of instruction 0, in ns. Negative for a fork that joined a younger timeline.
-    offset: i64,
+    speed_ppm: u32,
+    /// The instruction at which the speed last changed.
+    base: u64,
+    /// What its T would be without the jumps since then, and their lengths, in ns.
+    base_time: u64,
     then: u64,
     local_then: u64,
     skew_ppm: i64,
@@ -31,32 +39,48 @@ impl Clock {
     pub fn new(instruction_ns: u64) -> Clock {
         Clock {
             instruction_ns: instruction_ns.clamp(1, 1_000_000),
-            offset: 0,
+            speed_ppm: FULL_SPEED_PPM,
+            base: 0,
+            base_time: 0,
             then: 0,
             local_then: 0,
             skew_ppm: 0,
         }
     }
 
-    /// T in ns of instruction number `retired`.
+    /// T in ns of instruction number `retired`, at the present speed.
     pub fn time(&self, retired: u64) -> u64 {
-        let t = self.offset as i128 + retired as i128 * self.instruction_ns as i128;
-        t.clamp(0, u64::MAX as i128) as u64
+        let passed = u128::from(retired.saturating_sub(self.base)) * self.slowed_ns();
+        let passed = passed / u128::from(self.speed_ppm);
+        self.base_time
+            .saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
-    /// The first instruction whose T is `time` or later.
+    /// The first instruction whose T is `time` or later, at the present speed.
     pub fn instruction_at(&self, time: u64) -> u64 {
-        let ahead = (time as i128 - self.offset as i128).max(0) as u128;
-        let count = ahead.div_ceil(self.instruction_ns as u128);
-        u64::try_from(count).unwrap_or(u64::MAX)
+        let ahead = u128::from(time.saturating_sub(self.base_time));
+        let count = (ahead * u128::from(self.speed_ppm)).div_ceil(self.slowed_ns());
+        self.base
+            .saturating_add(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    /// Time that `speed_ppm` instructions take.
+    fn slowed_ns(&self) -> u128 {
+        u128::from(self.instruction_ns) * MILLION as u128
+    }
+
+    /// From instruction number `retired` on, each takes a million `ppm`th of its time: at
+    /// 100_000 ten times as long. Clamped to [`MIN_SPEED_PPM`]..=[`FULL_SPEED_PPM`].
+    pub fn set_speed(&mut self, retired: u64, ppm: u32) {
+        self.base_time = self.time(retired);
+        self.base = retired;
+        self.speed_ppm = ppm.clamp(MIN_SPEED_PPM, FULL_SPEED_PPM);
     }
 
     /// Lets time pass without instructions, to exactly `time` (never back).
     pub fn jump(&mut self, retired: u64, time: u64) {
-        let now = self.time(retired);
-        if time > now {
-            self.offset = self.offset.saturating_add_unsigned(time - now);
-        }
+        let ahead = time.saturating_sub(self.time(retired));
+        self.base_time = self.base_time.saturating_add(ahead);
     }
 
     /// L in ns at T = `time`, which is not before the last change of rate.
@@ -88,14 +112,15 @@ impl Clock {
         self.skew_ppm
     }
 
-    /// Joins a timeline on which it is `time` now; the local clock goes on unmoved, at a true rate.
+    /// Joins a timeline on which it is `time` now; the local clock goes on unmoved, at a true rate,
+    /// and the CPU at its speed.
     pub fn rejoin(&mut self, retired: u64, time: u64) {
         let now = self.time(retired);
         self.local_then = self.local(now);
         self.then = time;
         self.skew_ppm = 0;
-        let offset = time as i128 - retired as i128 * self.instruction_ns as i128;
-        self.offset = offset.clamp(i64::MIN as i128, i64::MAX as i128) as i64;
+        self.base = retired;
+        self.base_time = time;
     }
 
     fn rate(&self) -> u128 {
@@ -166,8 +191,32 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_cpu_loses_no_fraction() {
+        for ppm in [1_000, 3_333, 70_001, 999_999, 1_000_000] {
+            let mut clock = Clock::new(7);
+            clock.jump(11, 1_000);
+            clock.set_speed(11, ppm);
+            assert_eq!(clock.time(11), 1_000);
+            for time in (1_000..3_000).step_by(37) {
+                let at = clock.instruction_at(time);
+                assert!(clock.time(at) >= time);
+                assert!(at == 11 || clock.time(at - 1) < time);
+            }
+            let million = clock.time(11 + u64::from(ppm));
+            assert_eq!(million, 1_000 + 7_000_000, "exact over a whole number");
+        }
+        let mut clock = Clock::new(10);
+        clock.set_speed(0, 100_000);
+        clock.jump(3, 305);
+        assert_eq!((clock.time(3), clock.time(4)), (305, 405));
+        clock.set_speed(4, FULL_SPEED_PPM);
+        assert_eq!(clock.time(5), 415);
+    }
+
+    #[test]
     fn nothing_overflows() {
         let mut clock = Clock::new(u64::MAX);
+        clock.set_speed(0, 0);
         assert_eq!(clock.time(u64::MAX), u64::MAX);
         clock.set_skew(u64::MAX, i64::MAX);
         assert_eq!(clock.time_of_local(u64::MAX), u64::MAX);

@@ -75,9 +75,14 @@ impl Default for VmConfig {
 }
 
 impl VmConfig {
+    /// Whether time is counted in completed exits, not in instructions.
+    pub fn counts_exits(&self) -> bool {
+        self.engine == Engine::Kvm || self.cpu.by_exits
+    }
+
     /// Virtual time in ns of what the CPU counts.
     pub fn unit_ns(&self) -> u64 {
-        if self.engine == Engine::Kvm || self.cpu.by_exits {
+        if self.counts_exits() {
             self.exit_ns
         } else {
             self.instruction_ns

@@ -136,6 +136,39 @@ fn a_guest_dies_alike_on_both_engines() {
 }
 
 #[test]
+fn upsets_come_alike_on_both_engines() {
+    if !can_run() {
+        return;
+    }
+    let [soft, kvm] = [Engine::Soft, Engine::Kvm].map(|engine| {
+        let mut vm = machine(engine, &beacon_guest());
+        // Vector 2 leads to the timer's handler.
+        let mut gate = [0; 16];
+        vm.read_memory(0x10_1200, &mut gate).unwrap();
+        vm.ram.write(0x10_1020, &gate).unwrap();
+        let mut seen = Vec::new();
+        for ms in 1..=30 {
+            vm.run_until(ms * MS);
+            match ms {
+                3 | 17 => vm.nmi(),
+                5 => vm.interrupt(0),
+                8 => vm.stall(3 * MS),
+                12 => vm.set_speed(50_000),
+                19 => vm.set_speed(1_000_000),
+                20 => vm.preempt(0, 5 * MS),
+                _ => {}
+            }
+            let snapshot = vm.snapshot();
+            vm = DeterministicVm::from_snapshot(&snapshot).unwrap();
+            seen.extend(vm.take_outputs());
+        }
+        assert_eq!(vm.off(), None, "{engine:?}");
+        (vm.time(), seen)
+    });
+    assert_eq!(soft, kvm);
+}
+
+#[test]
 fn time_is_let_pass_for_a_guest_that_spins_and_the_run_is_marked() {
     if !can_run() {
         return;

@@ -52,6 +52,9 @@ mod stop;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trace;
+mod upset;
+#[cfg(test)]
+mod upset_tests;
 mod vm;
 #[cfg(test)]
 mod vm_tests;
@@ -59,7 +62,7 @@ mod vm_tests;
 pub use crate::cpu::{CpuConfig, Engine};
 pub use crate::devices::disk::{DiskConfig, DiskImage, ImageError};
 pub use crate::devices::random::RandomStream;
-pub use clock::{Clock, MAX_SKEW_PPM, MIN_SKEW_PPM, VirtualTsc};
+pub use clock::{Clock, FULL_SPEED_PPM, MAX_SKEW_PPM, MIN_SKEW_PPM, MIN_SPEED_PPM, VirtualTsc};
 pub use config::{BASE_CMDLINE, VmConfig};
 pub use coverage::{COVERAGE, EdgeCounters};
 pub use flat::{FLAT_ENTRY, flat_kernel};

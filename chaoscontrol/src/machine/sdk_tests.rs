@@ -53,6 +53,9 @@ impl Vcpu for Caller {
         false
     }
     fn inject(&mut self, _: u8) {}
+    fn nmi(&mut self) {
+        unreachable!()
+    }
     fn halted(&self) -> bool {
         false
     }

@@ -61,6 +61,8 @@ pub(super) struct MachineState {
     pub(super) input_seq: u64,
     pub(super) input_bytes: u64,
     pub(super) outbox: Outbox,
+    /// Lengths in ns of what is to happen in user mode, by instructions retired.
+    pub(super) preemptions: BTreeMap<u64, u64>,
     pub(super) panic: Option<String>,
     pub(super) off: Option<Off>,
     pub(super) exits: u64,
@@ -125,6 +127,7 @@ impl DeterministicVm {
             input_seq: 0,
             input_bytes: 0,
             outbox: Outbox::default(),
+            preemptions: BTreeMap::new(),
             panic: None,
             off: None,
             exits: 0,
@@ -290,6 +293,9 @@ impl DeterministicVm {
                 return Stop::Exits;
             }
             self.apply_due(now);
+            if self.preempted() {
+                continue;
+            }
             let pending = self.state.platform.pending_interrupt();
             if pending && let Some(exit) = self.cpu.finish() {
                 if let Some(stop) = self.act(exit, until) {
@@ -310,7 +316,12 @@ impl DeterministicVm {
                 continue;
             }
             let limit = self.state.clock.instruction_at(next).min(last);
-            let exit = self.patiently(|cpu| Some(cpu.run(limit, window)));
+            let exit = if self.preemption_waits() {
+                self.patiently(|cpu| Some(cpu.run_to_user_mode(limit, window)))
+            } else {
+                let limit = limit.min(self.next_preemption());
+                self.patiently(|cpu| Some(cpu.run(limit, window)))
+            };
             if exit == Some(Exit::Halt) && until.halt {
                 return Stop::Halt;
             }

@@ -1,8 +1,9 @@
 //! Our form of CPU state to KVM's and back.
 
 use kvm_bindings::{
-    KVM_VCPUEVENT_VALID_SHADOW, KVM_X86_SHADOW_INT_STI, Msrs, kvm_debugregs, kvm_dtable,
-    kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs, kvm_vcpu_events, kvm_xsave,
+    KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW, KVM_X86_SHADOW_INT_STI, Msrs,
+    kvm_debugregs, kvm_dtable, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs, kvm_vcpu_events,
+    kvm_xsave,
 };
 use kvm_ioctls::VcpuFd;
 
@@ -248,7 +249,7 @@ pub fn load(vcpu: &VcpuFd, s: &CpuState) -> Result<(), KvmError> {
     };
     call("set debug registers", vcpu.set_debug_regs(&debug))?;
     let mut events = kvm_vcpu_events {
-        flags: KVM_VCPUEVENT_VALID_SHADOW,
+        flags: KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_NMI_PENDING,
         ..Default::default()
     };
     events.interrupt.shadow = if s.shadow {
@@ -256,6 +257,8 @@ pub fn load(vcpu: &VcpuFd, s: &CpuState) -> Result<(), KvmError> {
     } else {
         0
     };
+    events.nmi.pending = s.nmi_pending.into();
+    events.nmi.masked = s.nmi_blocked.into();
     call("set events", vcpu.set_vcpu_events(&events))?;
     fixed::load(vcpu)
 }
@@ -301,11 +304,12 @@ pub fn save(vcpu: &VcpuFd, kept: &CpuState) -> Result<CpuState, KvmError> {
     (s.dr[6], s.dr[7]) = (debug.dr6, debug.dr7);
     let events = call("read events", vcpu.get_vcpu_events())?;
     s.shadow = events.interrupt.shadow != 0;
+    s.nmi_pending = events.nmi.pending != 0;
+    s.nmi_blocked = events.nmi.masked != 0;
     let under_way = events.exception.injected
         | events.exception.pending
         | events.interrupt.injected
-        | events.nmi.injected
-        | events.nmi.pending;
+        | events.nmi.injected;
     if under_way != 0 {
         return Err(KvmError::Call {
             what: "read events",

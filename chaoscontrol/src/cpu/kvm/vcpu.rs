@@ -9,7 +9,7 @@ use std::mem::offset_of;
 use std::ops::Range;
 use std::time::Duration;
 
-use kvm_bindings::{KVM_EXIT_IO_IN, kvm_regs, kvm_run, kvm_vcpu_events};
+use kvm_bindings::{KVM_EXIT_IO_IN, kvm_regs, kvm_run};
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 
 use super::alarm::{self, Patience};
@@ -422,10 +422,26 @@ impl Vcpu for KvmCpu {
 
     fn inject(&mut self, vector: u8) {
         self.kept.halted = false;
-        let mut events = kvm_vcpu_events::default();
-        events.interrupt.injected = 1;
-        events.interrupt.nr = vector;
-        if let Err(error) = call("inject an interrupt", self.vcpu.set_vcpu_events(&events)) {
+        // What is said of non-maskable interrupts stays.
+        let injected = call("read events", self.vcpu.get_vcpu_events()).and_then(|mut events| {
+            events.flags = 0;
+            events.interrupt.injected = 1;
+            events.interrupt.nr = vector;
+            call("inject an interrupt", self.vcpu.set_vcpu_events(&events))
+        });
+        if let Err(error) = injected {
+            self.fail(error);
+        }
+    }
+
+    fn nmi(&mut self) {
+        let sent = call("read events", self.vcpu.get_vcpu_events()).and_then(|events| {
+            if events.nmi.masked == 0 {
+                self.kept.halted = false;
+            }
+            call("send a non-maskable interrupt", self.vcpu.nmi())
+        });
+        if let Err(error) = sent {
             self.fail(error);
         }
     }

@@ -34,6 +34,7 @@ fn state_is_read_as_it_was_written() {
     (s.exits, s.misc_enable, s.apic_base) = (77, 0x85, 0xFEE0_0900);
     s.pat = 0x0007_0106_0007_0106;
     s.shadow = true;
+    (s.nmi_pending, s.nmi_blocked) = (true, true);
     cpu.set_state(s.clone());
     assert_eq!(cpu.state(), s, "{:?}", cpu.error());
 }

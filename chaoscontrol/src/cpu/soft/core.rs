@@ -60,6 +60,8 @@ pub struct Core {
     pub(super) by_exits: bool,
     /// An exit that needs no answer was counted, and the caller is to be told.
     pub(super) passed: bool,
+    /// The run is to end at the first boundary in ring 3.
+    pub(super) to_user_mode: bool,
     /// Virtual addresses may lead elsewhere than before.
     pub(super) remapped: bool,
     /// Pages whose decoded code is out of date.
@@ -86,6 +88,7 @@ impl Core {
             not_canonical: false,
             by_exits: config.by_exits,
             passed: false,
+            to_user_mode: false,
             attention: true,
             remapped: true,
             changed_code: Vec::new(),

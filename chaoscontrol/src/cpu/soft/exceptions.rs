@@ -7,6 +7,8 @@ use super::segments::{GP, NP, gp, selector_error};
 use super::state::{Segment, seg};
 use crate::cpu::paging::canonical;
 
+/// Vector of the non-maskable interrupt.
+const NMI: u8 = 2;
 /// Vector of #DF.
 const DOUBLE_FAULT: u8 = 8;
 /// Vector of #TS.
@@ -150,6 +152,19 @@ impl Core {
                 now = next;
                 first = second;
             }
+        }
+    }
+
+    /// Delivers the non-maskable interrupt that is pending, if nothing is in its way: one
+    /// that is being handled, the shadow of STI or a load of SS, an instruction under way.
+    pub(super) fn take_nmi(&mut self) {
+        let s = &mut self.s;
+        let idle = s.pending.writes.is_empty() && s.pending.answers.is_empty();
+        if s.nmi_pending && !s.nmi_blocked && !s.shadow && !s.shutdown && idle {
+            s.nmi_pending = false;
+            s.nmi_blocked = true;
+            s.halted = false;
+            self.event(Fault::new(NMI, None), Source::External);
         }
     }
 

@@ -56,6 +56,8 @@ mod exceptions_tests;
 #[cfg(test)]
 mod fuzz_tests;
 #[cfg(test)]
+mod nmi_tests;
+#[cfg(test)]
 mod run_tests;
 #[cfg(test)]
 pub mod testing;

@@ -235,6 +235,15 @@ impl SoftCpu {
         }
     }
 
+    /// [`Vcpu::run`] that also comes back, with [`Exit::Budget`], at the first boundary in
+    /// ring 3. Costs nothing on the way, since a change of privilege asks for attention.
+    pub fn run_to_user_mode(&mut self, limit: u64, window: bool) -> Exit {
+        self.core.to_user_mode = true;
+        let exit = self.run(limit, window);
+        self.core.to_user_mode = false;
+        exit
+    }
+
     /// The block at `rip`, after the one that has just been left for it, if any.
     #[inline(always)]
     fn next(&self, last: Option<(u64, BlockId)>, rip: u64, mode: u8) -> Option<BlockId> {
@@ -295,6 +304,10 @@ impl SoftCpu {
                 self.core.s.shutdown = true;
                 return Some(Exit::Shutdown);
             }
+            if s.nmi_pending {
+                self.core.take_nmi();
+            }
+            let s = &self.core.s;
             if s.halted {
                 return Some(Exit::Halt);
             }
@@ -302,6 +315,9 @@ impl SoftCpu {
                 return Some(Exit::Budget);
             }
             let resumed = !s.pending.answers.is_empty();
+            if self.core.to_user_mode && s.cpl == 3 && !resumed {
+                return Some(Exit::Budget);
+            }
             if window && s.rflags & IF != 0 && !s.shadow && !resumed {
                 return Some(Exit::InterruptWindow);
             }
@@ -505,6 +521,12 @@ impl Vcpu for SoftCpu {
         self.core.s.halted = false;
         let fault = Fault::new(vector, None);
         self.core.event(fault, Source::External);
+        self.core.settle();
+    }
+
+    fn nmi(&mut self) {
+        self.core.s.nmi_pending = true;
+        self.core.take_nmi();
         self.core.settle();
     }
 

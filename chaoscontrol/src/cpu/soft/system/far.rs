@@ -76,6 +76,10 @@ impl Core {
 
 /// IRETQ, IRETD, IRETW; `imm` is the size of a word on the stack.
 fn iret(core: &mut Core, op: &Op) -> Flow {
+    // Also one that faults ends the blocking (SDM volume 3, 6.7.1).
+    if std::mem::take(&mut core.s.nmi_blocked) {
+        core.attention = true;
+    }
     if core.flags() & NT != 0 {
         return core.raise(13, Some(0));
     }
