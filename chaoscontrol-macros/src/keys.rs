@@ -56,7 +56,7 @@ const LONG: u64 = 86_400_000_000_000;
 
 /// All keys, in the order of the documentation.
 #[rustfmt::skip]
-pub const KEYS: [Key; 27] = [
+pub const KEYS: [Key; 28] = [
     key("vms", "vms", Kind::Number(1, 16, "u32")),
     key("clients", "clients", Kind::Number(0, 15, "u32")),
     key("rounds", "rounds", Kind::Number(1, u32::MAX as u64, "u32")),
@@ -70,6 +70,7 @@ pub const KEYS: [Key; 27] = [
     key("memory", "memory", Kind::Memory(32 << 20, 3 << 30)),
     key("binaries", "binaries", Kind::Programs),
     key("disk", "disk", Kind::Disk(4 << 20, 64 << 30)),
+    key("packages", "packages", Kind::Texts),
     key("files", "files", Kind::Texts),
     key("kernel", "kernel", Kind::Text),
     key("engine", "engine", Kind::Engine(&["soft", "kvm", "auto"])),

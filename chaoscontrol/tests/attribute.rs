@@ -43,6 +43,7 @@ mod nested {
         require = ["something commits"],
         memory = "256M",
         binaries = ["/bin/sh", concat!("/bin/", "ls")],
+        packages = ["redis-server"],
         files = ["tests/data"],
         kernel = "vmlinux",
         engine = "auto",
@@ -75,6 +76,7 @@ fn keys_and_attributes_arrive() {
     assert_eq!(keys.require, ["something commits"]);
     assert_eq!(keys.memory, Some(256 << 20));
     assert_eq!(keys.binaries, ["/bin/sh", "/bin/ls"]);
+    assert_eq!(keys.packages, ["redis-server"]);
     assert_eq!(keys.files, ["tests/data"]);
     assert_eq!(keys.kernel, Some("vmlinux"));
     assert_eq!(keys.engine, Some(EngineChoice::Auto));

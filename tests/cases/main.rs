@@ -266,6 +266,12 @@ fn runs_programs_that_may_fail(node: Node) -> Result {
     Ok(())
 }
 
+#[chaos_test(packages = ["no-such-package"], binaries = ["/no/such/program"])]
+#[ignore = "for bad_input.rs"]
+fn takes_a_program_from_a_package(node: Node) {
+    node.setup_complete();
+}
+
 /// The program is what the package has, for better or worse.
 #[chaos_test(binaries = ["program"])]
 #[ignore = "for bad_input.rs"]

@@ -14,14 +14,14 @@ const FOLDER: &str = "in-qemu";
 /// QEMU's program.
 const PROGRAM: &str = "qemu-system-x86_64";
 /// Where it comes from unless it is on PATH.
-const QEMU: Wanted = Wanted {
+const QEMU: Wanted<'static> = Wanted {
     what: "the QEMU for tests of KVM",
     place: (FOLDER, "qemu"),
     package: "qemu-system-x86",
     way_out: "install QEMU, so that qemu-system-x86_64 is on PATH; run on a host whose own /dev/kvm runs Linux",
 };
 /// The distribution's present kernel for virtual machines; the package only stands for it.
-const KERNEL: Wanted = Wanted {
+const KERNEL: Wanted<'static> = Wanted {
     what: "the kernel for tests of KVM",
     place: (FOLDER, "kernel"),
     package: "linux-image-cloud-amd64",

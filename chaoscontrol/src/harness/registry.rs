@@ -132,6 +132,8 @@ pub struct Attributes {
     pub disk: Option<Disk<&'static str>>,
     /// Programs to pack, relative to the package.
     pub binaries: &'static [&'static str],
+    /// Packages of the distribution that programs and files may come from.
+    pub packages: &'static [&'static str],
     /// Files and folders to pack, relative to the package.
     pub files: &'static [&'static str],
     /// A kernel image, relative to the package.
@@ -168,6 +170,7 @@ impl Attributes {
         memory: None,
         disk: None,
         binaries: &[],
+        packages: &[],
         files: &[],
         kernel: None,
         engine: None,

@@ -18,7 +18,9 @@ use crate::cpu::{Engine, UnsupportedHost, supported};
 use crate::explore::simulation::Scenario;
 use crate::fault::{Aim, Generator, Whom};
 use crate::image::disk::{self, BaseImage, DiskError};
+use crate::image::fetched::FetchError;
 use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest, Variant};
+use crate::image::packages;
 use crate::image::{Contents, Initramfs, InitramfsError};
 use crate::machine::{DiskConfig, VmConfig, VmSnapshot, traps_rdtsc};
 
@@ -51,6 +53,9 @@ pub enum WorldError {
     /// No disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Packages cannot be fetched.
+    #[error(transparent)]
+    Packages(#[from] FetchError),
     /// The executable cannot be found.
     #[error("the test executable's own path is unknown: {0}")]
     Executable(std::io::Error),
@@ -148,7 +153,7 @@ impl World {
                 .attributes
                 .kernel
                 .map(|name| kernel_file(&folder, name)),
-            contents: contents(&folder, &case.attributes),
+            contents: contents(&folder, &case.attributes, say)?,
             memory: settings.memory,
             disk: (settings.disk.clone()).map(|disk| disk.map(|name| folder.join(name))),
             epoch: settings.epoch,
@@ -184,9 +189,13 @@ impl World {
 /// Packs what `case` runs.
 ///
 /// # Errors
-/// The executable cannot be found or packed.
-pub fn pack(case: &TestCase, package: &Package) -> Result<Initramfs, WorldError> {
-    packed(&contents(&package.folder(), &case.attributes))
+/// Something of it cannot be fetched, found or packed.
+pub fn pack(
+    case: &TestCase,
+    package: &Package,
+    say: &dyn Fn(&str),
+) -> Result<Initramfs, WorldError> {
+    packed(&contents(&package.folder(), &case.attributes, say)?)
 }
 
 fn packed(contents: &Contents) -> Result<Initramfs, WorldError> {
@@ -195,13 +204,23 @@ fn packed(contents: &Contents) -> Result<Initramfs, WorldError> {
 }
 
 /// What a test wants packed besides its executable.
-fn contents(package: &Path, attributes: &Attributes) -> Contents {
+fn contents(
+    package: &Path,
+    attributes: &Attributes,
+    say: &dyn Fn(&str),
+) -> Result<Contents, WorldError> {
+    let named = [attributes.binaries, attributes.files].concat();
+    let absolute: Vec<&Path> = named.into_iter().map(Path::new).collect();
+    let absolute: Vec<&Path> = absolute
+        .into_iter()
+        .filter(|path| path.is_absolute())
+        .collect();
     let binaries = attributes.binaries.iter();
-    Contents {
+    Ok(Contents {
         programs: binaries.map(|name| package.join(name)).collect(),
         files: files(package, attributes.files),
-        root: None,
-    }
+        root: packages::unpacked(attributes.packages, &absolute, say)?,
+    })
 }
 
 /// A kernel's file is named from the package's folder; the name of one of ours is no file.

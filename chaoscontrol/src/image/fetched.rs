@@ -35,9 +35,9 @@ pub enum FetchError {
     )]
     Offline {
         /// What is missing.
-        what: &'static str,
+        what: String,
         /// What to do where it cannot be fetched.
-        way_out: &'static str,
+        way_out: String,
     },
     /// A step failed.
     #[error(
@@ -45,7 +45,7 @@ pub enum FetchError {
     )]
     Step {
         /// What was to be fetched.
-        what: &'static str,
+        what: String,
         /// The step, and why it failed.
         why: String,
         /// The log file.
@@ -53,27 +53,27 @@ pub enum FetchError {
         /// The log's last lines.
         tail: String,
         /// What to do where it cannot be fetched.
-        way_out: &'static str,
+        way_out: String,
     },
 }
 
 /// Something to be fetched once.
-pub struct Wanted {
+pub struct Wanted<'a> {
     /// What it is, in words: "the QEMU for tests of KVM".
-    pub what: &'static str,
+    pub what: &'a str,
     /// The folder of the cache that it is to lie in, and the beginning of its own folder's
     /// name there.
-    pub place: (&'static str, &'static str),
-    /// The package that it comes from.
-    pub package: &'static str,
+    pub place: (&'a str, &'a str),
+    /// The package that it comes from, or several.
+    pub package: &'a str,
     /// What a user can do where that package is not to be had.
-    pub way_out: &'static str,
+    pub way_out: &'a str,
 }
 
 /// The folder of the cache in which `make` has made what is `wanted`; made now if it is not
 /// there or not `good`. `make` answers what it was made from.
 pub fn made(
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     say: Say<'_>,
     good: impl Fn(&Path) -> bool,
     make: impl FnOnce(&mut Apt, &Path, &Steps<'_>) -> Result<String, Stop>,
@@ -89,7 +89,10 @@ pub fn made(
         return Ok(folder);
     }
     if cache::offline() {
-        return Err(FetchError::Offline { what, way_out });
+        return Err(FetchError::Offline {
+            what: what.to_owned(),
+            way_out: way_out.to_owned(),
+        });
     }
     let failed = |source| FetchError::Cache {
         path: folder.display().to_string(),
@@ -111,11 +114,11 @@ pub fn made(
         .and_then(|mut apt| make(&mut apt, &folder, &steps));
     let _ = fs::remove_dir_all(&work);
     let stopped = |stop: Stop| FetchError::Step {
-        what,
+        what: what.to_owned(),
         why: stop.to_string(),
         log: steps.log().display().to_string(),
         tail: tail(steps.log()),
-        way_out,
+        way_out: way_out.to_owned(),
     };
     let from = made.map_err(stopped)?;
     cache::write_whole(&folder.join(WHOLE), from.as_bytes()).map_err(failed)?;

@@ -72,11 +72,8 @@ impl Search {
 
     /// The file that `path` of the host stands for: the one below the root if there is one.
     pub fn host(&self, path: &Path) -> PathBuf {
-        let below = path.strip_prefix("/").ok().zip(self.root.as_deref());
-        let below = below.map(|(path, root)| root.join(path));
-        below
-            .filter(|path| path.exists())
-            .unwrap_or_else(|| path.to_owned())
+        let found = self.root.as_deref().and_then(|root| below(root, path));
+        found.unwrap_or_else(|| path.to_owned())
     }
 
     /// `program`, the file `host` that is `guest` in the guest, as something that asks for
@@ -184,6 +181,28 @@ impl Object {
             })
             .collect()
     }
+}
+
+/// The file that `path` is if what lies below `root` lies over the host's file system; none
+/// if nothing there has to do with it.
+pub fn below(root: &Path, path: &Path) -> Option<PathBuf> {
+    /// As many links in a row as the kernel follows.
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let file = root.join(path.strip_prefix("/").ok()?);
+        if file.exists() {
+            return Some(file);
+        }
+        // A link that leads nowhere may lead to another place below the root, or to a file
+        // of the host.
+        let target = path.parent()?.join(fs::read_link(&file).ok()?);
+        path = plain(&target.display().to_string()).into();
+        if path.exists() && !root.join(path.strip_prefix("/").ok()?).exists() {
+            return Some(path);
+        }
+    }
+    None
 }
 
 /// A folder in which the loader of `program` looks unasked.
@@ -361,6 +380,18 @@ mod tests {
         let (host, guest) = search.find("libover.so", &objects, 0).unwrap();
         assert_eq!(host, root.join("lib64/libover.so"));
         assert_eq!(guest, "/lib64/libover.so");
+        let link = |target: &str| {
+            let path = root.join("lib64/link");
+            let _ = fs::remove_file(&path);
+            std::os::unix::fs::symlink(target, path).unwrap();
+            below(&root, Path::new("/lib64/link"))
+        };
+        assert_eq!(
+            link("/lib64/libtext.so"),
+            Some(root.join("lib64/libtext.so"))
+        );
+        assert_eq!(link("../etc/passwd"), Some("/etc/passwd".into()));
+        assert_eq!((link("link"), link("absent")), (None, None));
         let searched = search.find("libtext.so", &objects, 0).unwrap_err();
         assert!(searched.contains("/lib64, "), "{searched}");
         fs::remove_dir_all(root).unwrap();

@@ -13,6 +13,7 @@ pub mod initramfs;
 pub mod kernel;
 pub mod libraries;
 pub mod opcodes;
+pub mod packages;
 pub mod steps;
 
 pub use disk::{BaseImage, DiskError};

@@ -10,7 +10,8 @@ use crate::harness::world;
 /// Answers the verb.
 pub fn doctor(arguments: Arguments) -> Result<ExitCode, String> {
     let case = arguments.test()?;
-    let packed = world::pack(case, &arguments.package).map_err(|e| e.to_string())?;
+    let say = |line: &str| eprintln!("{line}");
+    let packed = world::pack(case, &arguments.package, &say).map_err(|e| e.to_string())?;
     let programs = packed.executables();
     let lines = overview(&programs);
     println!(

@@ -13,7 +13,7 @@ use crate::image::steps::Say;
 /// Where programs for administrators lie, which is on nobody else's PATH.
 const FOLDERS: [&str; 2] = ["usr/sbin", "sbin"];
 
-const E2FSPROGS: Wanted = Wanted {
+const E2FSPROGS: Wanted<'static> = Wanted {
     what: "mke2fs, which makes the file system of `disk = \"64M\"`,",
     place: ("disk", "e2fsprogs"),
     package: "e2fsprogs",
