@@ -115,10 +115,12 @@ impl Node {
         Path::new(DATA_DIR)
     }
 
-    /// How often this VM was restarted; 0 at first.
+    /// How often the body was started anew; 0 at first.
     ///
-    /// A restart is a power cut with all memory lost: the body begins anew, in a new process,
-    /// and finds what [`Node::data_dir`] kept.
+    /// A restart of the VM is a power cut with all memory lost: the body begins anew, in a new
+    /// process, and finds what [`Node::data_dir`] kept. A fault that kills the body's process
+    /// counts, too: a new one follows 100 ms later in the same VM, and finds all files as they
+    /// were.
     pub fn incarnation(&self) -> u32 {
         self.incarnation
     }

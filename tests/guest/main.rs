@@ -1,5 +1,7 @@
 //! The program that whole-system tests boot as `/init`: the agent, and a few bodies.
 
+mod orders;
+
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,8 +19,13 @@ fn main() {
         "draws" => Some(draws),
         "draws-busily" => Some(draws_busily),
         "ring" => Some(ring),
+        "beats" => Some(orders::beats),
+        "family" => Some(orders::family),
+        "hungry" => Some(orders::hungry),
+        "writes" => Some(orders::writes),
         _ => None,
     });
+    orders::enter_child();
     eprintln!("this program is the guest of whole-system tests and runs only in a test VM");
     std::process::exit(2);
 }

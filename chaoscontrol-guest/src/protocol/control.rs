@@ -1,6 +1,8 @@
 //! What the host tells the agent: a stream of length-prefixed commands over the
 //! virtio console.
 
+use core::fmt;
+
 use super::frame;
 use super::wire::{Error, Reader, Wire, Writer, wire_enum};
 
@@ -40,6 +42,75 @@ wire_enum! {
             /// With what.
             entropy: [u8; 64],
         },
+        /// Takes memory until it is ordered otherwise; confirmed when it has been taken.
+        4 => MemoryPressure {
+            /// How many of a million bytes that are available now; 0 gives all back.
+            ppm: u32,
+        },
+        /// Takes all free space of the data directory's file system; confirmed when it has
+        /// been taken.
+        5 => FillDisk {
+            /// Whether to take it, or to give it back.
+            full: bool,
+        },
+        /// Moves the wall clock to and fro, by the offset and back, at once and then with
+        /// every period. A strobe takes the place of the one before.
+        6 => Strobe {
+            /// Forward if positive, backward if negative, in nanoseconds; 0 ends it, with
+            /// the wall clock where it would be without.
+            offset_ns: i64,
+            /// How long the clock stays where it is, in nanoseconds of monotonic time; at
+            /// least [`MIN_STROBE_NS`].
+            period_ns: u64,
+        },
+    }
+}
+
+/// The shortest period of [`Control::Strobe`], in nanoseconds: the guest's CPU is to have
+/// time for other things.
+pub const MIN_STROBE_NS: u64 = 100_000;
+
+/// What is ordered, as a noun: "kill of process redis-server".
+impl fmt::Display for Control<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::JumpWallClock { ns } => write!(f, "wall-clock jump by {}", Ns(ns)),
+            Self::Process { name, signal } => {
+                let what = match signal {
+                    Signal::Kill => "kill",
+                    Signal::Stop => "stop",
+                    Signal::Continue => "continuation",
+                };
+                match name {
+                    "" => write!(f, "{what} of the body's process"),
+                    name => write!(f, "{what} of process {name}"),
+                }
+            }
+            Self::Reseed { .. } => f.write_str("reseeding of the random generator"),
+            Self::MemoryPressure { ppm: 0 } => f.write_str("end of memory pressure"),
+            Self::MemoryPressure { ppm } => {
+                write!(f, "memory pressure of {} %", f64::from(ppm) / 10_000.0)
+            }
+            Self::FillDisk { full: true } => f.write_str("full disk"),
+            Self::FillDisk { full: false } => f.write_str("end of full disk"),
+            Self::Strobe { offset_ns: 0, .. } => f.write_str("end of clock strobe"),
+            Self::Strobe {
+                offset_ns,
+                period_ns,
+            } => {
+                let period = i64::try_from(period_ns).unwrap_or(i64::MAX);
+                write!(f, "clock strobe by {} every {}", Ns(offset_ns), Ns(period))
+            }
+        }
+    }
+}
+
+/// Nanoseconds, shown as milliseconds.
+struct Ns(i64);
+
+impl fmt::Display for Ns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", self.0 as f64 / 1e6)
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Identity<'a> {
     pub index: u32,
     /// How many VMs, from the end, are clients; fewer than there are VMs.
     pub clients: u32,
-    /// How often this VM was restarted; 0 at first.
+    /// How often this VM was restarted, or its body's process killed by a fault; 0 at first.
     pub incarnation: u32,
     /// The Ethernet address of eth0.
     pub mac: [u8; 6],

@@ -70,6 +70,9 @@ wire_enum! {
         },
         /// Its main function panicked; a [`Message::Panic`] came before.
         5 => Panicked,
+        /// A fault ended its process. The agent starts a body's again in the same VM; from here
+        /// on the VM's [`Identity`](super::Identity) has an incarnation one higher.
+        6 => Killed,
     }
 }
 

@@ -23,7 +23,7 @@ mod message;
 mod wire;
 
 pub use command::{MAX_REQUEST, NO_FILE, Reply, Request, SOCKET};
-pub use control::{Control, ControlFrame, Signal};
+pub use control::{Control, ControlFrame, MIN_STROBE_NS, Signal};
 pub use identity::{Identity, MAX_VMS, Peers, Role};
 pub use message::{End, Message, PropertyKind, Stream};
 pub use wire::Error;

@@ -72,6 +72,7 @@ fn messages() -> Vec<Message<'static>> {
         Message::BodyEnd {
             end: End::Exit { code: -3 },
         },
+        Message::BodyEnd { end: End::Killed },
         Message::Fault {
             fault: "clock skew vm 1 by -40 %",
         },

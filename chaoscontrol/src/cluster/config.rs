@@ -102,7 +102,7 @@ impl ClusterConfig {
 /// What tells the lives of one VM apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Life {
-    /// Restarts so far.
+    /// Restarts so far, of the VM or of its body's process.
     pub(super) incarnation: u32,
     /// The branch of exploration in which it began.
     pub(super) branch: u64,

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use chaoscontrol_guest::protocol::{Control, ControlFrame};
-
 use super::config::{ClusterConfig, Life};
 use super::event::{ClusterEvent, EventKind, TickHashes};
 use super::fabric::{NetworkFabric, TICK_NS};
+use super::orders::Orders;
 use super::slot::{VmSlot, VmStatus};
 use super::snapshot::ClusterError;
 use crate::cpu::soft::coverage::CodeMap;
@@ -24,7 +23,7 @@ pub(super) struct ClusterState {
     pub(super) events: Vec<ClusterEvent>,
     pub(super) status: u64,
     pub(super) branch: u64,
-    pub(super) next_control: u32,
+    pub(super) orders: Orders,
 }
 
 /// A cluster of VMs on one virtual timeline, which begins at 0 when they wake.
@@ -67,7 +66,7 @@ impl SimulationController {
             events: Vec::new(),
             status: 0,
             branch: 0,
-            next_control: 1,
+            orders: Orders::default(),
         };
         let mut cluster = SimulationController {
             vms: (0..config.vms)
@@ -231,9 +230,15 @@ impl SimulationController {
             match output.kind {
                 OutputKind::Frame(frame) => self.carry(output.time, vm, &frame),
                 OutputKind::Message(bytes) => {
+                    self.confirm(output.time, vm, &bytes);
                     self.event(output.time, vm, EventKind::Message(bytes));
                 }
                 OutputKind::Serial(line) => self.event(output.time, vm, EventKind::Serial(line)),
+            }
+        }
+        for (slot, machine) in self.state.slots.iter_mut().zip(&self.vms) {
+            if slot.powered() {
+                slot.life.incarnation = slot.life.incarnation.max(machine.incarnation());
             }
         }
         for vm in off {
@@ -252,7 +257,7 @@ impl SimulationController {
         }
     }
 
-    fn event(&mut self, time: u64, vm: usize, kind: EventKind) {
+    pub(super) fn event(&mut self, time: u64, vm: usize, kind: EventKind) {
         let incarnation = self.state.slots[vm].incarnation();
         self.state.events.push(ClusterEvent {
             time,
@@ -280,6 +285,7 @@ impl SimulationController {
     /// Cuts VM `vm`'s power; all it held in memory, and what was on its way to it, is lost.
     pub fn kill(&mut self, vm: usize) {
         self.keep_edges(vm);
+        self.lose_orders(vm);
         self.state.slots[vm].status = VmStatus::Killed;
     }
 
@@ -314,6 +320,7 @@ impl SimulationController {
     /// a new identity and today's wall time, its monotonic clock starting anew.
     pub fn restart(&mut self, vm: usize) {
         self.keep_edges(vm);
+        self.lose_orders(vm);
         self.state.slots[vm].life = Life {
             incarnation: self.state.slots[vm].incarnation().saturating_add(1),
             branch: self.state.branch,
@@ -344,33 +351,6 @@ impl SimulationController {
     pub fn skew(&mut self, vm: usize, ppm: i64) {
         self.state.slots[vm].skew_ppm = ppm;
         self.vms[vm].set_skew(ppm);
-    }
-
-    /// Orders VM `vm`'s agent to move its wall clock by `ns`, and returns the number under
-    /// which the agent confirms it.
-    pub fn wall_jump(&mut self, vm: usize, ns: i64) -> u32 {
-        self.control(vm, Control::JumpWallClock { ns })
-    }
-
-    /// Sends VM `vm`'s agent a command, and returns its number.
-    pub fn control(&mut self, vm: usize, control: Control<'_>) -> u32 {
-        let id = self.state.next_control;
-        self.state.next_control = id.wrapping_add(1).max(1);
-        self.order(vm, id, control);
-        id
-    }
-
-    /// Sends VM `vm`'s agent a command under the number `id`; one without power hears nothing.
-    pub(super) fn order(&mut self, vm: usize, id: u32, control: Control<'_>) {
-        let mut bytes = [0; ControlFrame::MAX];
-        let frame = ControlFrame { id, control };
-        let powered = matches!(
-            self.state.slots[vm].status,
-            VmStatus::Running | VmStatus::Paused(_)
-        );
-        if powered && let Ok(length) = frame.encode(&mut bytes) {
-            self.vms[vm].send_control(self.state.now, bytes[..length].to_vec());
-        }
     }
 
     /// Ends all faults: heals the network, resumes what is paused, sets clocks to a true

@@ -1,5 +1,6 @@
 //! What a cluster tells its observers.
 
+use super::orders::OrderReport;
 use crate::machine::Off;
 
 /// Something that happened in one VM.
@@ -9,7 +10,7 @@ pub struct ClusterEvent {
     pub time: u64,
     /// The VM.
     pub vm: usize,
-    /// How often the VM had been restarted then.
+    /// The VM's incarnation when the step in which it happened began.
     pub incarnation: u32,
     /// What.
     pub kind: EventKind,
@@ -24,6 +25,8 @@ pub enum EventKind {
     Serial(Vec<u8>),
     /// The machine went off by itself.
     Off(Off),
+    /// What became of an order to the agent. A confirmation comes as a message, too.
+    Order(OrderReport),
 }
 
 /// The state hashes at the end of a tick.

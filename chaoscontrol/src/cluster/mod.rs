@@ -30,6 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agent;
 mod boot;
 mod config;
 mod controller;
@@ -39,6 +40,7 @@ mod event;
 pub mod fabric;
 mod link;
 mod network;
+mod orders;
 mod slot;
 mod snapshot;
 mod stats;
@@ -52,6 +54,7 @@ pub use controller::SimulationController;
 pub use event::{ClusterEvent, EventKind, TickHashes};
 pub use fabric::{Arrival, NetworkFabric, TICK_NS, mac};
 pub use link::LinkFaults;
+pub use orders::{Order, OrderReport, Outcome};
 pub use slot::{VmSlot, VmStatus};
 pub use snapshot::{ClusterError, ClusterSnapshot};
 pub use stats::NetworkStats;

@@ -30,7 +30,7 @@ pub struct VmSlot {
 }
 
 impl VmSlot {
-    /// How often the VM was restarted.
+    /// How often the VM was restarted, or its body's process killed by a fault.
     pub fn incarnation(&self) -> u32 {
         self.life.incarnation
     }

@@ -4,7 +4,9 @@
 //! One OUT is one message, so there is no state between two of them but the streams
 //! and values kept here.
 
-use chaoscontrol_guest::protocol::{MALFORMED, MAX_MESSAGE, Message, OK, UNMAPPED, VERSION};
+use chaoscontrol_guest::protocol::{
+    End, Identity, MALFORMED, MAX_MESSAGE, Message, OK, UNMAPPED, VERSION,
+};
 
 use crate::cpu::Vcpu;
 use crate::devices::random::RandomStream;
@@ -17,6 +19,7 @@ const RDI: usize = 7;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sdk {
     identity: Vec<u8>,
+    incarnation: u32,
     status: u64,
     random: RandomStream,
     choices: RandomStream,
@@ -28,6 +31,7 @@ impl Sdk {
         let stream = |purpose: &[u8]| RandomStream::from_bytes(&[purpose, entropy].concat());
         Sdk {
             identity: Vec::new(),
+            incarnation: 0,
             status: 0,
             random: stream(b"get_random"),
             choices: stream(b"random_choice"),
@@ -40,10 +44,29 @@ impl Sdk {
         (self.random, self.choices) = (fresh.random, fresh.choices);
     }
 
-    /// What [`Message::Identity`] is answered with: an encoded
-    /// [`Identity`](chaoscontrol_guest::protocol::Identity).
+    /// What [`Message::Identity`] is answered with: an encoded [`Identity`].
     pub(super) fn set_identity(&mut self, identity: Vec<u8>) {
+        self.incarnation = Identity::decode(&identity).map_or(0, |known| known.incarnation);
         self.identity = identity;
+    }
+
+    /// The incarnation that [`Message::Identity`] is answered with.
+    pub(super) fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// The next process of the body is another incarnation of it.
+    fn begin_incarnation(&mut self) {
+        let Ok(mut identity) = Identity::decode(&self.identity) else {
+            return;
+        };
+        identity.incarnation = identity.incarnation.saturating_add(1);
+        let mut bytes = vec![0; self.identity.len()];
+        identity
+            .encode(&mut bytes)
+            .expect("another number is not longer");
+        self.incarnation = identity.incarnation;
+        self.identity = bytes;
     }
 
     /// What [`Message::Status`] is answered with.
@@ -84,6 +107,10 @@ impl Sdk {
                 (UNMAPPED, false)
             }
             Ok(Message::Identity) => (self.identity.len() as u64, false),
+            Ok(Message::BodyEnd { end: End::Killed }) => {
+                self.begin_incarnation();
+                (OK, true)
+            }
             Ok(_) => (OK, true),
         }
     }

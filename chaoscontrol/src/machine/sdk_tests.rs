@@ -1,6 +1,8 @@
 //! The SDK port against whatever a guest may put in its registers and memory.
 
-use chaoscontrol_guest::protocol::{MALFORMED, MAX_MESSAGE, Message, UNMAPPED, VERSION};
+use chaoscontrol_guest::protocol::{
+    End, Identity, MALFORMED, MAX_MESSAGE, Message, UNMAPPED, VERSION,
+};
 
 use super::RandomStream;
 use super::sdk::Sdk;
@@ -110,10 +112,27 @@ fn the_machine_answers_what_it_can() {
     room.resize(1024, 0);
     let (length, _) = caller.send(&mut sdk, &room);
     let identity = &caller.memory[..length as usize];
-    let identity = chaoscontrol_guest::protocol::Identity::decode(identity).unwrap();
+    let identity = Identity::decode(identity).unwrap();
     assert_eq!((identity.index, identity.hostname), (1, "vm1"));
     let body = encoded(Message::BodyStarted { pid: 3 });
     assert_eq!(caller.send(&mut sdk, &body), (0, Some(body.clone())));
+}
+
+#[test]
+fn a_body_that_a_fault_has_killed_is_another_incarnation_from_then_on() {
+    let (mut sdk, mut caller) = (sdk(), Caller::new());
+    let killed = encoded(Message::BodyEnd { end: End::Killed });
+    let other = encoded(Message::BodyEnd { end: End::Ok });
+    for (message, incarnation) in [(&other, 0), (&killed, 1), (&killed, 2)] {
+        assert_eq!(caller.send(&mut sdk, message), (0, Some(message.clone())));
+        let mut room = encoded(Message::Identity);
+        room.resize(1024, 0);
+        let (length, _) = caller.send(&mut sdk, &room);
+        let identity = Identity::decode(&caller.memory[..length as usize]).unwrap();
+        assert_eq!(identity.incarnation, incarnation);
+        assert_eq!((identity.index, identity.hostname), (1, "vm1"));
+        assert_eq!(sdk.incarnation(), incarnation);
+    }
 }
 
 #[test]

@@ -240,6 +240,12 @@ impl DeterministicVm {
         self.state.sdk.set_identity(identity);
     }
 
+    /// The incarnation in what the agent is told: the identity's, and one more for each
+    /// time that a fault ended the body's process.
+    pub fn incarnation(&self) -> u32 {
+        self.state.sdk.incarnation()
+    }
+
     /// What [`Message::Status`] is answered with.
     pub fn set_status(&mut self, bits: u64) {
         self.state.sdk.set_status(bits);

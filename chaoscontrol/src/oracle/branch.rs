@@ -163,6 +163,10 @@ impl PropertyOracle {
             End::Ok | End::Exit { code: 0 } => {
                 self.finished.insert(at.vm);
             }
+            // The agent starts it again.
+            End::Killed => {
+                self.finished.remove(&at.vm);
+            }
             End::Err { text } => self.failed(at, FailureKind::BodyError(text.to_owned())),
             End::Exit { code } => self.failed(at, FailureKind::BodyExit(code)),
             End::Signal { signal } => self.failed(at, FailureKind::BodySignal(signal)),
@@ -448,6 +452,8 @@ mod tests {
         assert_eq!(o.finished().len(), 2);
         o.fault(&Fault::ProcessKill { target: 1 });
         assert_eq!(o.finished().iter().copied().collect::<Vec<_>>(), [0]);
+        o.message(at(2, 0), &Message::BodyEnd { end: End::Killed });
+        assert!(o.finished().is_empty(), "it starts again");
         assert_eq!(o.failure(), None);
     }
 

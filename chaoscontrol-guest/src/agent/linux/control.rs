@@ -1,24 +1,31 @@
 //! The channel on which the host orders what only a guest can do to itself.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use super::clock::{self, Strobe};
 use super::console;
+use super::hog::{Hog, Resource, confirm};
+use super::process::Killed;
 use super::wake::reseed;
-use crate::protocol::{Control, ControlFrame, Message, Signal};
-use crate::transport::send;
+use crate::protocol::{Control, ControlFrame};
 
 /// The virtio console's first port.
 const DEVICE: &str = "/dev/hvc0";
 
-/// The host's commands, as they come in.
+/// The host's commands, as they come in, and what of their effects stands. All of it ends
+/// with the VM's power.
 pub struct Channel {
     device: Option<File>,
     /// Bytes of a frame that is not complete.
     pending: Vec<u8>,
+    strobe: Strobe,
+    memory: Hog,
+    disk: Hog,
+    killed: Killed,
 }
 
 impl Channel {
@@ -31,16 +38,24 @@ impl Channel {
         Self {
             device,
             pending: Vec::new(),
+            strobe: Strobe::default(),
+            memory: Hog::default(),
+            disk: Hog::default(),
+            killed: Killed::default(),
         }
     }
 
-    /// What poll(2) is to watch; -1, which it ignores, if there is nothing.
-    pub fn descriptor(&self) -> RawFd {
-        self.device.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    /// What poll(2) is to watch: commands, and the strobe's timer. A -1, which it ignores,
+    /// stands for what is not there.
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        let commands = self.device.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        [commands, self.strobe.descriptor()]
     }
 
-    /// Executes the commands that have come in. `body` is the body's process number.
+    /// Executes the commands that have come in, and what is due of earlier ones. `body` is
+    /// the body's process number.
     pub fn obey(&mut self, body: i32) {
+        self.strobe.tick();
         let mut buffer = [0; 512];
         while let Some(device) = &mut self.device {
             match device.read(&mut buffer) {
@@ -50,20 +65,58 @@ impl Channel {
                 Err(error) => self.close(&error.to_string()),
             }
         }
+        let bytes = mem::take(&mut self.pending);
+        let mut rest = &bytes[..];
         loop {
-            match ControlFrame::decode(&self.pending) {
-                Ok(None) => return,
+            match ControlFrame::decode(rest) {
+                Ok(None) => break,
                 Ok(Some((frame, length))) => {
-                    let outcome = execute(frame.control, body);
-                    send(&Message::ControlDone {
-                        id: frame.id,
-                        errno: outcome.map_or_else(errno, |()| 0),
-                    });
-                    self.pending.drain(..length);
+                    self.execute(frame, body);
+                    rest = &rest[length..];
                 }
                 Err(error) => return self.close(&error.to_string()),
             }
         }
+        self.pending = rest.to_vec();
+    }
+
+    /// Takes note that the child `pid` has ended with wait status `status`. True if a fault
+    /// ended it.
+    pub fn ended(&mut self, pid: i32, status: libc::c_int) -> bool {
+        self.memory.ended(pid, status);
+        self.disk.ended(pid, status);
+        let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
+        // The OOM killer does not say whom it chose.
+        killed && (self.killed.take(pid) || self.memory.is_felt())
+    }
+
+    /// Kills all that the body has started, as a supervisor does with what belongs to a
+    /// service that has died.
+    pub fn sweep(&mut self) {
+        let hogs = [self.memory.pid(), self.disk.pid()];
+        let spared: Vec<i32> = hogs.into_iter().flatten().collect();
+        self.killed.all_but(&spared);
+    }
+
+    fn execute(&mut self, ControlFrame { id, control }: ControlFrame<'_>, body: i32) {
+        let outcome = match control {
+            Control::JumpWallClock { ns } => clock::jump(ns),
+            Control::Reseed { entropy } => reseed(entropy),
+            Control::Process { name, signal } => self.killed.signal(name, signal, body),
+            Control::Strobe {
+                offset_ns,
+                period_ns,
+            } => self.strobe.order(offset_ns, period_ns),
+            // Whoever takes these confirms them.
+            Control::MemoryPressure { ppm } => {
+                let resource = (ppm > 0).then_some(Resource::Memory { ppm });
+                return self.memory.order(id, resource);
+            }
+            Control::FillDisk { full } => {
+                return self.disk.order(id, full.then_some(Resource::Disk));
+            }
+        };
+        confirm(id, outcome);
     }
 
     fn close(&mut self, why: &str) {
@@ -93,70 +146,4 @@ fn open_raw() -> io::Result<File> {
         return Err(io::Error::last_os_error());
     }
     Ok(device)
-}
-
-fn errno(error: io::Error) -> i32 {
-    error.raw_os_error().unwrap_or(libc::EIO)
-}
-
-fn execute(control: Control<'_>, body: i32) -> io::Result<()> {
-    match control {
-        Control::JumpWallClock { ns } => jump_wall_clock(ns),
-        Control::Reseed { entropy } => reseed(entropy),
-        Control::Process { name: "", signal } => kill(body, signal),
-        Control::Process { name, signal } => {
-            let found = processes_named(name)?;
-            if found.is_empty() {
-                return Err(io::Error::from_raw_os_error(libc::ESRCH));
-            }
-            found.into_iter().try_for_each(|pid| kill(pid, signal))
-        }
-    }
-}
-
-/// Moves the wall clock in one call, so that no time passes between looking at it and
-/// setting it.
-fn jump_wall_clock(ns: i64) -> io::Result<()> {
-    // SAFETY: all-zero bytes are a valid `timex`, a struct of integers.
-    let mut change: libc::timex = unsafe { std::mem::zeroed() };
-    change.modes = libc::ADJ_SETOFFSET | libc::ADJ_NANO;
-    change.time.tv_sec = ns.div_euclid(1_000_000_000);
-    // With ADJ_NANO the field counts nanoseconds.
-    change.time.tv_usec = ns.rem_euclid(1_000_000_000);
-    // SAFETY: clock_adjtime(2) reads and writes the struct, exclusively borrowed.
-    if unsafe { libc::clock_adjtime(libc::CLOCK_REALTIME, &mut change) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-fn kill(pid: i32, signal: Signal) -> io::Result<()> {
-    let signal = match signal {
-        Signal::Kill => libc::SIGKILL,
-        Signal::Stop => libc::SIGSTOP,
-        Signal::Continue => libc::SIGCONT,
-    };
-    // SAFETY: kill(2) takes integers only.
-    if unsafe { libc::kill(pid, signal) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-/// Processes other than the agent by their name, oldest number first.
-fn processes_named(name: &str) -> io::Result<Vec<i32>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse().ok()) else {
-            continue;
-        };
-        // A process may end while we look.
-        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if pid != 1 && comm.trim_end_matches('\n') == name {
-            found.push(pid);
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
 }

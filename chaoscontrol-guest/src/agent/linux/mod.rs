@@ -2,13 +2,19 @@
 
 mod backtrace;
 mod body;
+mod clock;
 mod control;
 mod disk;
+mod fill;
+mod hog;
 mod network;
 mod output;
+mod pressure;
+mod process;
 mod programs;
 mod serve;
 mod system;
+mod timer;
 mod wake;
 
 use std::convert::Infallible;

@@ -9,9 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
+use super::AgentError;
 use super::output::Pipe;
-use super::{AgentError, serve};
-use crate::protocol::{Message, NO_FILE, Reply, Request, SOCKET, Stream};
+use crate::protocol::{End, Message, NO_FILE, Reply, Request, SOCKET, Stream};
 use crate::transport::send;
 
 /// Descriptors of a client that poll(2) is to watch.
@@ -84,8 +84,8 @@ impl Programs {
         }
     }
 
-    /// Takes note that a process has ended with this wait status.
-    pub fn ended(&mut self, pid: i32, status: i32) {
+    /// Takes note that a process has ended with this wait status, which means this `end`.
+    pub fn ended(&mut self, pid: i32, status: i32, end: End<'_>) {
         let is_it = |p: &&mut Program| p.pid == pid && !p.ended;
         for client in &mut self.clients {
             let Some(program) = client.program.as_mut().filter(is_it) else {
@@ -96,7 +96,7 @@ impl Programs {
             send(&Message::ProgramEnd {
                 pid,
                 name: &program.name,
-                end: serve::end(status),
+                end,
                 allowed: program.allowed,
             });
             client.reply(Reply::Ended { status });

@@ -1,5 +1,8 @@
 //! The agent's work once the VM is itself: start the body, then forward output, obey the
 //! host and reap processes, in one loop of one thread.
+//!
+//! A body whose process a fault has ended is started again, as a supervisor would, while
+//! the VM goes on: what it wrote to files is there, flushed or not.
 
 use std::convert::Infallible;
 use std::mem;
@@ -11,7 +14,8 @@ use libc::{POLLIN, c_int, pollfd};
 use super::control::Channel;
 use super::output::Pipe;
 use super::programs::Programs;
-use super::{AgentError, BODY_VARIABLE, check};
+use super::timer::Timer;
+use super::{AgentError, BODY_VARIABLE, check, console};
 use crate::protocol::{End, Message, Stream};
 use crate::transport::send;
 
@@ -27,6 +31,9 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("RUST_BACKTRACE", "0"),
 ];
 
+/// How long after its end by a fault the body is started again, in ns.
+const AGAIN_NS: u64 = 100_000_000;
+
 /// Runs the body of `test` and serves it for ever.
 pub fn serve(
     mut control: Channel,
@@ -34,14 +41,19 @@ pub fn serve(
     test: &str,
 ) -> Result<Infallible, AgentError> {
     let children = child_signals()?;
-    let (body, mut pipes) = start(test)?;
+    let failed = |error| AgentError::new("cannot wait to start the test's process again", error);
+    let again = Timer::new().map_err(failed)?;
+    let (mut body, mut pipes) = start(test)?;
     send(&Message::BodyStarted { pid: body });
     loop {
+        let [commands, strobe] = control.descriptors();
         let own = [
-            control.descriptor(),
+            commands,
+            strobe,
             pipes[0].descriptor(),
             pipes[1].descriptor(),
             children.as_raw_fd(),
+            again.descriptor(),
         ];
         let all = own.into_iter().chain(programs.descriptors());
         let watch = |fd| pollfd {
@@ -57,20 +69,35 @@ pub fn serve(
             continue;
         }
         let ready: Vec<bool> = watched.iter().map(|watched| watched.revents != 0).collect();
-        if ready[0] {
+        if ready[0] || ready[1] {
             control.obey(body);
         }
         for (pipe, _) in pipes
             .iter_mut()
-            .zip(&ready[1..])
+            .zip(&ready[2..])
             .filter(|(_, ready)| **ready)
         {
             pipe.forward();
         }
         programs.serve(&ready[own.len()..]);
-        if ready[3] {
+        if ready[4] {
             drain(&children);
-            reap(body, &mut pipes, &mut programs);
+            if reap(body, &mut pipes, &mut programs, &mut control) {
+                again.set(AGAIN_NS, 0).map_err(failed)?;
+            }
+        }
+        if again.expirations() > 0 {
+            match start(test) {
+                Ok(started) => {
+                    (body, pipes) = started;
+                    send(&Message::BodyStarted { pid: body });
+                }
+                // Memory may be short now.
+                Err(error) => {
+                    console(&format!("{error}; the next attempt follows"));
+                    again.set(AGAIN_NS, 0).map_err(failed)?;
+                }
+            }
         }
     }
 }
@@ -132,28 +159,36 @@ fn drain(children: &OwnedFd) {
     };
 }
 
-/// Takes note of all processes that have ended, orphans too.
-fn reap(body: i32, pipes: &mut [Pipe; 2], programs: &mut Programs) {
+/// Takes note of all processes that have ended, orphans too. True if a fault ended the
+/// body's.
+fn reap(body: i32, pipes: &mut [Pipe; 2], programs: &mut Programs, control: &mut Channel) -> bool {
+    let mut killed = false;
     loop {
         let mut status = 0;
         // SAFETY: waitpid(2) writes the status, exclusively borrowed.
         let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
         if pid <= 0 {
-            return;
+            return killed;
         }
+        let by_fault = control.ended(pid, status);
+        let end = if by_fault { End::Killed } else { end(status) };
         if pid == body {
+            killed = by_fault;
             for pipe in pipes.iter_mut() {
                 pipe.flush();
             }
-            send(&Message::BodyEnd { end: end(status) });
+            if killed {
+                control.sweep();
+            }
+            send(&Message::BodyEnd { end });
         } else {
-            programs.ended(pid, status);
+            programs.ended(pid, status, end);
         }
     }
 }
 
 /// How a process ended that has this wait status.
-pub fn end(status: c_int) -> End<'static> {
+fn end(status: c_int) -> End<'static> {
     if libc::WIFSIGNALED(status) {
         End::Signal {
             signal: libc::WTERMSIG(status),

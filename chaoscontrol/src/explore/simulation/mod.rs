@@ -400,6 +400,7 @@ impl Simulation {
                 self.note_console(at, line);
                 self.oracle.console(at, line);
             }
+            EventKind::Order(report) => self.note(at, EntryKind::Fault, || report.to_string()),
             EventKind::Off(Off::Engine(error)) => {
                 self.trouble.get_or_insert_with(|| error.clone());
             }

@@ -118,12 +118,11 @@ fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
             let who = format!("program {name} (pid {pid})");
             (K::Event, ended(&who, end))
         }
-        // Reseeding, which concerns every branch.
-        Message::ControlDone { id: 0, errno: 0 } => return None,
-        Message::ControlDone { id, errno: 0 } => (K::Event, format!("order {id} took effect")),
-        Message::ControlDone { id, errno } => {
-            (K::Event, format!("order {id} failed with errno {errno}"))
-        }
+        // Those that somebody waits for are told of as orders.
+        Message::ControlDone { id: 0, errno } if errno != 0 => (
+            K::Event,
+            format!("reseeding of the random generator failed with errno {errno}"),
+        ),
         Message::AgentError { text } => (K::Event, format!("agent: {text}")),
         Message::Boot
         | Message::Identity
@@ -131,6 +130,7 @@ fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
         | Message::GetRandom
         | Message::RandomChoice { .. }
         | Message::Site { .. }
+        | Message::ControlDone { .. }
         | Message::Fault { .. } => return None,
     })
 }
@@ -143,5 +143,6 @@ fn ended(who: &str, end: End<'_>) -> String {
         End::Exit { code } => format!("{who} exited with status {code}"),
         End::Signal { signal } => format!("{who} was ended by signal {signal}"),
         End::Panicked => format!("{who} panicked"),
+        End::Killed => format!("{who} was killed by a fault"),
     }
 }
