@@ -58,6 +58,7 @@ impl SimulationController {
             speed_ppm: FULL_SPEED_PPM,
             paused_ns: 0,
             life: Life::default(),
+            disk: None,
         };
         let state = ClusterState {
             now: 0,
@@ -283,9 +284,11 @@ impl SimulationController {
     }
 
     /// Cuts VM `vm`'s power; all it held in memory, and what was on its way to it, is lost.
+    /// So is what its drive had not made durable, or a part of that.
     pub fn kill(&mut self, vm: usize) {
         self.keep_edges(vm);
         self.lose_orders(vm);
+        self.cut_disk(vm);
         self.state.slots[vm].status = VmStatus::Killed;
     }
 
@@ -317,10 +320,12 @@ impl SimulationController {
     }
 
     /// Cuts VM `vm`'s power if it has any, and boots it again: from the boot snapshot, with
-    /// a new identity and today's wall time, its monotonic clock starting anew.
+    /// a new identity and today's wall time, its monotonic clock starting anew, and with the
+    /// drive that it had. The drive of a VM that went off by itself kept its power and its cache.
     pub fn restart(&mut self, vm: usize) {
         self.keep_edges(vm);
         self.lose_orders(vm);
+        self.take_disk_out(vm);
         self.state.slots[vm].life = Life {
             incarnation: self.state.slots[vm].incarnation().saturating_add(1),
             branch: self.state.branch,
@@ -328,6 +333,7 @@ impl SimulationController {
         self.vms[vm]
             .restore(&self.boot)
             .expect("all VMs have the boot snapshot's memory size");
+        self.put_disk_back(vm);
         self.power_on(vm);
     }
 
@@ -353,11 +359,12 @@ impl SimulationController {
         self.vms[vm].set_skew(ppm);
     }
 
-    /// Ends all faults: heals the network, resumes what is paused, sets clocks to a true
-    /// rate and CPUs to full speed, and restarts what is off.
+    /// Ends all faults: heals network and disks, resumes what is paused, sets clocks to a
+    /// true rate and CPUs to full speed, and restarts what is off.
     pub fn recover(&mut self) {
         self.heal();
         for vm in 0..self.vms.len() {
+            self.disk_heal(vm);
             self.skew(vm, 0);
             self.cpu_speed(vm, FULL_SPEED_PPM);
             self.latency(vm, 0);

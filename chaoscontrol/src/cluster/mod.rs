@@ -36,6 +36,9 @@ mod config;
 mod controller;
 #[cfg(test)]
 mod controller_tests;
+mod disk;
+#[cfg(test)]
+mod disk_tests;
 mod event;
 pub mod fabric;
 mod link;

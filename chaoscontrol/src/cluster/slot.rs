@@ -1,6 +1,7 @@
 //! One VM's place in the cluster.
 
 use super::config::Life;
+use crate::machine::Disk;
 
 /// What a VM is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,8 @@ pub struct VmSlot {
     /// Cluster time in ns at which it was paused last.
     pub(super) paused_ns: u64,
     pub(super) life: Life,
+    /// The drive, while the machine around it has no power.
+    pub(super) disk: Option<Disk>,
 }
 
 impl VmSlot {

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::config::{ClusterConfig, Life};
 use super::controller::{ClusterState, SimulationController};
 use crate::cpu::RamError;
-use crate::machine::{DeterministicVm, EdgeCounters, RandomStream, VmError, VmSnapshot};
+use crate::machine::{DeterministicVm, Disk, EdgeCounters, RandomStream, VmError, VmSnapshot};
 
 /// Why a cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,8 @@ struct Whole {
     /// `None` for a VM without power.
     vms: Vec<Option<VmSnapshot>>,
     state: ClusterState,
+    /// Bytes of disks without a machine that this snapshot holds and those before it do not.
+    disks: u64,
 }
 
 impl ClusterSnapshot {
@@ -56,8 +58,8 @@ impl ClusterSnapshot {
     /// Bytes that this snapshot holds and the machines' ones before it do not.
     pub fn owned_bytes(&self) -> u64 {
         let vms = self.0.vms.iter().flatten();
-        vms.map(|vm| vm.owned_bytes() + size_of::<Whole>() as u64)
-            .sum()
+        let vms = vms.map(|vm| vm.owned_bytes() + size_of::<Whole>() as u64);
+        vms.sum::<u64>() + self.0.disks
     }
 
     /// What the cluster was made from.
@@ -74,11 +76,15 @@ impl SimulationController {
             .zip(&mut self.vms)
             .map(|(slot, vm)| slot.powered().then(|| vm.snapshot()))
             .collect();
+        let slots = self.state.slots.iter_mut();
+        let disks = slots.filter_map(|slot| slot.disk.as_mut());
+        let disks = disks.map(Disk::take_owned_bytes).sum();
         ClusterSnapshot(Arc::new(Whole {
             config: Arc::clone(&self.config),
             boot: self.boot.clone(),
             vms,
             state: self.state.clone(),
+            disks,
         }))
     }
 

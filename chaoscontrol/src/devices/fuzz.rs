@@ -3,7 +3,8 @@
 //!
 //! `CHAOS_FUZZ_SEED` repeats a run, `CHAOS_FUZZ_ACCESSES` sets its length.
 
-use super::platform::{CONSOLE_SLOT, NET_SLOT, PlatformConfig, RNG_SLOT, VIRTIO_BASE};
+use super::disk::{DiskConfig, DiskImage};
+use super::platform::{CONSOLE_SLOT, DISK_SLOT, NET_SLOT, PlatformConfig, RNG_SLOT, VIRTIO_BASE};
 use super::virtio::mmio::WINDOW;
 use super::{Platform, pic, pit, pm_timer, rtc, serial};
 use crate::cpu::Ram;
@@ -74,17 +75,36 @@ fn fuzz(device: &'static str, mut access: impl FnMut(&mut Random)) {
     }
 }
 
+const RAM_SIZE: u64 = 0x1_0000;
+const DISK_SECTORS: u64 = 2000;
+
 struct Machine {
     platform: Platform,
+    ram: Ram,
     now: u64,
 }
 
 impl Machine {
     fn new() -> Machine {
+        let image = DiskImage::zeroed(DISK_SECTORS * 512).unwrap();
+        let config = PlatformConfig {
+            disk: Some(DiskConfig::new(image)),
+            ..PlatformConfig::default()
+        };
         Machine {
-            platform: Platform::new(&PlatformConfig::default()),
+            platform: Platform::new(&config),
+            ram: Ram::new(RAM_SIZE).unwrap(),
             now: 0,
         }
+    }
+
+    /// Another memory of the same bytes.
+    fn copied_ram(&self) -> Ram {
+        let mut bytes = vec![0; RAM_SIZE as usize];
+        self.ram.read(0, &mut bytes).unwrap();
+        let copy = Ram::new(RAM_SIZE).unwrap();
+        copy.write(0, &bytes).unwrap();
+        copy
     }
 
     /// Lets time pass, at times by a jump, at times over the end of all time.
@@ -104,6 +124,7 @@ impl Machine {
 
     /// What holds after each access.
     fn check(&mut self, random: &mut Random) {
+        self.platform.advance(self.now, self.ram.guest_memory());
         if let Some(due) = self.platform.deadline(self.now) {
             assert!(
                 due > self.now,
@@ -121,16 +142,17 @@ impl Machine {
     /// Advancing at deadlines, at random points and in one step comes to the same.
     fn cut(&mut self, random: &mut Random) {
         let end = self.now.saturating_add(random.below(20_000_000));
+        let (ram, cut_ram) = (self.copied_ram(), self.copied_ram());
         let mut whole = self.platform.clone();
-        whole.advance(end);
+        whole.advance(end, ram.guest_memory());
         let mut cut = self.platform.clone();
         let mut at = self.now;
         for _ in 0..20 {
             let due = cut.deadline(at).unwrap_or(end);
             at = due.min(at.saturating_add(random.below(5_000_000))).min(end);
-            cut.advance(at);
+            cut.advance(at, cut_ram.guest_memory());
         }
-        cut.advance(end);
+        cut.advance(end, cut_ram.guest_memory());
         assert_eq!(whole, cut);
     }
 }
@@ -145,15 +167,16 @@ fn fuzz_ports(device: &'static str, ports: &[u16]) {
             random.pick(ports)
         };
         let size = random.pick(&[1, 1, 1, 2, 4]);
+        let Machine { platform, ram, now } = &mut machine;
         if random.one_in(2) {
-            let value = machine.platform.port_read(port, size, machine.now);
+            let value = platform.port_read(port, size, *now, ram.guest_memory());
             assert!(size == 4 || value < 1 << (8 * u32::from(size)));
         } else {
             let value = random.number() as u32;
-            machine.platform.port_write(port, size, value, machine.now);
+            platform.port_write(port, size, value, *now, ram.guest_memory());
         }
         if random.one_in(1000) {
-            let sent = machine.platform.take_serial_output();
+            let sent = platform.take_serial_output();
             assert!(sent.len() <= serial::OUTPUT_LIMIT);
         }
         machine.check(random);
@@ -192,38 +215,63 @@ fn any_port_takes_anything() {
     fuzz_ports("all ports", &[]);
 }
 
-const RAM_SIZE: u64 = 0x1_0000;
-const REGISTERS: [u64; 24] = [
+const REGISTERS: [u64; 25] = [
     0x010, 0x014, 0x020, 0x024, 0x030, 0x034, 0x038, 0x044, 0x050, 0x050, 0x050, 0x060, 0x064,
-    0x070, 0x080, 0x084, 0x090, 0x094, 0x0A0, 0x0A4, 0x0AC, 0x0C0, 0x0FC, 0x100,
+    0x070, 0x080, 0x084, 0x090, 0x094, 0x0A0, 0x0A4, 0x0AC, 0x0C0, 0x0FC, 0x100, 0x120,
 ];
 
 /// One virtio device, driven half sanely, so that random requests get past the first checks.
 struct Virtio {
     machine: Machine,
-    ram: Ram,
     slot: u64,
+    /// Where the driver's idea of queue 0 is: descriptors, available ring, its index.
+    queue: (u64, u64, u16),
 }
 
 impl Virtio {
     fn write(&mut self, register: u64, size: u8, value: u64) {
         let address = VIRTIO_BASE + self.slot * WINDOW + register;
-        let Machine { platform, now } = &mut self.machine;
-        platform.mmio_write(address, size, value, *now, self.ram.guest_memory());
+        let Machine { platform, ram, now } = &mut self.machine;
+        platform.mmio_write(address, size, value, *now, ram.guest_memory());
+    }
+
+    fn read(&mut self, register: u64, size: u8) -> u64 {
+        let address = VIRTIO_BASE + self.slot * WINDOW + register;
+        let Machine { platform, ram, now } = &mut self.machine;
+        platform.mmio_read(address, size, *now, ram.guest_memory())
+    }
+
+    /// A write to memory; outside of RAM, nothing.
+    fn poke(&mut self, address: u64, bytes: &[u8]) {
+        let _ = self.machine.ram.write(address, bytes);
     }
 
     /// Sets the device up with queues at random places.
     fn set_up(&mut self, random: &mut Random) {
-        for (register, value) in [(0x070, 0), (0x070, 3), (0x024, 1), (0x020, 1), (0x070, 11)] {
+        self.write(0x014, 4, 0);
+        let features = self.read(0x010, 4) & random.next();
+        for (register, value) in [
+            (0x070, 0),
+            (0x070, 3),
+            (0x024, 0),
+            (0x020, features),
+            (0x024, 1),
+            (0x020, 1),
+            (0x070, 11),
+        ] {
             self.write(register, 4, value);
         }
-        for queue in 0..2 {
+        for queue in [1, 0] {
             self.write(0x030, 4, queue);
             self.write(0x038, 4, 1 << random.below(8));
-            for register in [0x080, 0x090, 0x0A0] {
-                self.write(register, 4, random.below(RAM_SIZE) & !15);
-            }
+            let rings = [0x080, 0x090, 0x0A0].map(|register| {
+                let at = random.below(RAM_SIZE) & !15;
+                self.write(register, 4, at);
+                at
+            });
             self.write(0x044, 4, 1);
+            self.poke(rings[1], &[0; 4]);
+            self.queue = (rings[0], rings[1], 0);
         }
         self.write(0x070, 4, 15);
     }
@@ -251,15 +299,14 @@ impl Virtio {
                 address.to_le_bytes(),
                 (len & 0xFFFF_FFFF | (flags & 0xFFFF) << 32 | random.below(64) << 48).to_le_bytes(),
             ];
-            // Outside of RAM at times: nothing is written then.
-            let _ = self.ram.write(at + 16 * i, descriptor.as_flattened());
+            self.poke(at + 16 * i, descriptor.as_flattened());
         }
     }
 
     /// Moves an index in memory on, as a driver does that offers requests.
     fn offer(&mut self, random: &mut Random) {
         let at = random.below(RAM_SIZE) & !15 | 2;
-        let _ = self.ram.write(at, &(random.below(20) as u16).to_le_bytes());
+        self.poke(at, &(random.below(20) as u16).to_le_bytes());
         let ring: Vec<u8> = (0..32)
             .map(|i| {
                 if i % 2 == 0 {
@@ -269,12 +316,75 @@ impl Virtio {
                 }
             })
             .collect();
-        let _ = self.ram.write(at + 2, &ring);
+        self.poke(at + 2, &ring);
+    }
+
+    /// Orders something of the disk that is well-formed but for a few numbers.
+    fn order(&mut self, random: &mut Random) {
+        let (table, available, index) = self.queue;
+        let at = random.below(RAM_SIZE) & !15;
+        let kind = random.pick(&[0, 1, 1, 4, 8, 11, 13, 2]);
+        let sector = if random.one_in(20) {
+            random.number()
+        } else {
+            random.below(DISK_SECTORS)
+        };
+        self.poke(at, &[kind, 0, 0, 0, 0, 0, 0, 0]);
+        self.poke(at + 8, &sector.to_le_bytes());
+        let data = random.below(RAM_SIZE);
+        let length = match kind {
+            11 | 13 => 16 * random.below(3),
+            _ if random.one_in(20) => random.number() & 0xFFFF_FFFF,
+            _ => 512 * random.below(20),
+        };
+        if kind > 8 {
+            self.poke(data, &random.below(DISK_SECTORS).to_le_bytes());
+            self.poke(
+                data + 8,
+                &(random.below(100) | random.below(2) << 32).to_le_bytes(),
+            );
+        }
+        let to_guest = 2 * u64::from(kind == 0 || kind == 8);
+        let last = data + random.below(RAM_SIZE - data);
+        let parts = [(at, 16, 1), (data, length, 1 | to_guest), (last, 1, 2)];
+        for (i, (address, length, flags)) in parts.into_iter().enumerate() {
+            let rest = length | flags << 32 | (i as u64 + 1) << 48;
+            self.poke(table + 16 * i as u64, &address.to_le_bytes());
+            self.poke(table + 16 * i as u64 + 8, &rest.to_le_bytes());
+        }
+        for entry in 0..128 {
+            self.poke(available + 4 + 2 * entry, &[0, 0]);
+        }
+        let index = index.wrapping_add(1);
+        self.poke(available + 2, &index.to_le_bytes());
+        self.queue.2 = index;
+        self.write(0x050, 4, 0);
+        if random.one_in(100)
+            && let Some(disk) = self.machine.platform.disk_mut()
+        {
+            let faults = disk.disk_mut().faults_mut();
+            faults.read_error_ppm = random.below(100_000) as u32;
+            faults.write_error_ppm = random.below(100_000) as u32;
+            faults.flush_error_ppm = random.below(100_000) as u32;
+            faults.torn_write_ppm = random.below(100_000) as u32;
+            faults.corruption_ppm = random.below(100_000) as u32;
+            faults.misdirected_ppm = random.below(100_000) as u32;
+            faults.slow_ns = random.number() >> 40;
+        }
+        if random.one_in(1000)
+            && let Some(disk) = self.machine.platform.disk_mut()
+        {
+            match random.below(3) {
+                0 => disk.power_cut(self.machine.ram.guest_memory()),
+                1 => disk.settle(self.machine.ram.guest_memory()),
+                _ => disk.disk_mut().lose_unflushed(),
+            }
+        }
     }
 
     fn host_side(&mut self, random: &mut Random) {
-        let Machine { platform, now } = &mut self.machine;
-        let mem = self.ram.guest_memory();
+        let Machine { platform, ram, now } = &mut self.machine;
+        let mem = ram.guest_memory();
         let bytes = vec![0xA5; random.below(2000) as usize];
         platform.receive_frame(&bytes, *now, mem);
         platform.console_input(&bytes, *now, mem);
@@ -294,6 +404,7 @@ impl Virtio {
         match random.below(100) {
             0 => self.set_up(random),
             1..4 => self.host_side(random),
+            20..40 if self.slot == DISK_SLOT => self.order(random),
             4..12 => self.scribble(random),
             12..20 => self.offer(random),
             _ => {}
@@ -305,10 +416,7 @@ impl Virtio {
         };
         let size = random.pick(&[4, 4, 4, 4, 4, 1, 2, 8]);
         if random.one_in(4) {
-            let address = VIRTIO_BASE + self.slot * WINDOW + register;
-            self.machine
-                .platform
-                .mmio_read(address, size, self.machine.now);
+            self.read(register, size);
         } else if register == 0x050 {
             self.write(register, 4, random.below(3));
         } else if register != 0x070 || random.one_in(20) {
@@ -318,30 +426,45 @@ impl Virtio {
     }
 }
 
-fn fuzz_virtio(device: &'static str, slot: u64) {
+fn fuzz_virtio(device: &'static str, slot: u64, mut look: impl FnMut(&Platform)) {
     let mut virtio = Virtio {
         machine: Machine::new(),
-        ram: Ram::new(RAM_SIZE).unwrap(),
         slot,
+        queue: (0, 0, 0),
     };
     fuzz(device, |random| {
         virtio.machine.pass(random);
         virtio.access(random);
         virtio.machine.check(random);
+        look(&virtio.machine.platform);
     });
 }
 
 #[test]
+fn disk_takes_anything() {
+    let mut most = 0;
+    fuzz_virtio("the disk", DISK_SLOT, |platform| {
+        let stats = platform.disk().unwrap().disk().stats();
+        let kinds = [stats.reads, stats.writes, stats.discards, stats.flushes];
+        most = most.max(kinds.into_iter().min().unwrap());
+    });
+    assert!(
+        most > 100,
+        "only {most} of a kind got past the first checks"
+    );
+}
+
+#[test]
 fn net_takes_anything() {
-    fuzz_virtio("the network card", NET_SLOT);
+    fuzz_virtio("the network card", NET_SLOT, |_| {});
 }
 
 #[test]
 fn rng_takes_anything() {
-    fuzz_virtio("the entropy device", RNG_SLOT);
+    fuzz_virtio("the entropy device", RNG_SLOT, |_| {});
 }
 
 #[test]
 fn console_takes_anything() {
-    fuzz_virtio("the console", CONSOLE_SLOT);
+    fuzz_virtio("the console", CONSOLE_SLOT, |_| {});
 }

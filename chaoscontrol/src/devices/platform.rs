@@ -4,11 +4,13 @@
 //! advanced to `now`; `advance` at each [`Platform::deadline`] raises interrupts at
 //! their exact time. A wide access to byte-wide ports is one access per byte.
 
+use super::disk::{Disk, DiskConfig};
 use super::pic::Pic;
 use super::pit::Pit;
 use super::pm_timer;
 use super::rtc::Rtc;
 use super::serial::{self, Serial};
+use super::virtio::blk::Blk;
 use super::virtio::console::Console;
 use super::virtio::mmio::{VirtioMmio, WINDOW};
 use super::virtio::net::Net;
@@ -17,6 +19,8 @@ use crate::cpu::ram::GuestMemory;
 
 /// Guest-physical address of the first virtio-mmio window; window i is [`WINDOW`] * i above.
 pub const VIRTIO_BASE: u64 = 0xD000_0000;
+/// Window of the disk, if there is one.
+pub const DISK_SLOT: u64 = 0;
 /// Window of the network card.
 pub const NET_SLOT: u64 = 1;
 /// Window of the entropy device.
@@ -26,6 +30,8 @@ pub const CONSOLE_SLOT: u64 = 3;
 
 const TIMER_IRQ: u8 = 0;
 const SERIAL_IRQ: u8 = 4;
+/// Interrupt of the disk.
+pub const DISK_IRQ: u8 = 5;
 /// Interrupt of the network card.
 pub const NET_IRQ: u8 = 6;
 /// Interrupt of the entropy device.
@@ -35,6 +41,7 @@ const RTC_IRQ: u8 = 8;
 pub const CONSOLE_IRQ: u8 = 9;
 
 const RECEIVE_QUEUE: usize = 0;
+const REQUEST_QUEUE: usize = 0;
 
 /// What a platform is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,8 +50,10 @@ pub struct PlatformConfig {
     pub epoch: u64,
     /// The network card's address.
     pub mac: [u8; 6],
-    /// The key of the entropy device's stream.
+    /// The key of the random streams of entropy device and disk.
     pub entropy: [u8; 32],
+    /// The disk, if there is one.
+    pub disk: Option<DiskConfig>,
 }
 
 /// All devices of a machine.
@@ -54,6 +63,7 @@ pub struct Platform {
     pit: Pit,
     rtc: Rtc,
     serial: Serial,
+    disk: Option<VirtioMmio<Blk>>,
     net: VirtioMmio<Net>,
     rng: VirtioMmio<EntropyDevice>,
     console: VirtioMmio<Console>,
@@ -65,7 +75,8 @@ impl Platform {
         let mut pic = Pic::default();
         // Virtio interrupts last until the driver acknowledges them: level-triggered,
         // as firmware sets a PC up, so that none is lost when two causes overlap.
-        for irq in [NET_IRQ, RNG_IRQ, CONSOLE_IRQ] {
+        let disk_irq = config.disk.as_ref().map(|_| DISK_IRQ);
+        for irq in [NET_IRQ, RNG_IRQ, CONSOLE_IRQ].into_iter().chain(disk_irq) {
             let port = 0x4D0 + u16::from(irq / 8);
             let others = pic.read(port);
             pic.write(port, others | 1 << (irq % 8));
@@ -75,6 +86,10 @@ impl Platform {
             pit: Pit::default(),
             rtc: Rtc::new(config.epoch),
             serial: Serial::default(),
+            disk: config.disk.as_ref().map(|disk| {
+                let drive = Disk::new(disk, &config.entropy);
+                VirtioMmio::new(Blk::new(drive))
+            }),
             net: VirtioMmio::new(Net::new(config.mac)),
             rng: VirtioMmio::new(EntropyDevice::new(config.entropy)),
             console: VirtioMmio::new(Console::default()),
@@ -82,8 +97,8 @@ impl Platform {
     }
 
     /// An IN of `size` bytes (1, 2 or 4). Ports without a device read all ones.
-    pub fn port_read(&mut self, port: u16, size: u8, now: u64) -> u32 {
-        self.advance(now);
+    pub fn port_read(&mut self, port: u16, size: u8, now: u64, mem: &GuestMemory) -> u32 {
+        self.advance(now, mem);
         let value = (0..u16::from(size.min(4))).fold(0, |value, i| {
             value | u32::from(self.read_byte(port.wrapping_add(i), now)) << (8 * i)
         });
@@ -92,8 +107,8 @@ impl Platform {
     }
 
     /// An OUT of `size` bytes (1, 2 or 4). Ports without a device ignore it.
-    pub fn port_write(&mut self, port: u16, size: u8, value: u32, now: u64) {
-        self.advance(now);
+    pub fn port_write(&mut self, port: u16, size: u8, value: u32, now: u64, mem: &GuestMemory) {
+        self.advance(now, mem);
         for i in 0..u16::from(size.min(4)) {
             self.write_byte(port.wrapping_add(i), (value >> (8 * i)) as u8, now);
         }
@@ -101,9 +116,13 @@ impl Platform {
     }
 
     /// A load of `size` bytes (1, 2, 4 or 8) from outside of RAM. Where there is no device, all bits are ones.
-    pub fn mmio_read(&mut self, address: u64, size: u8, now: u64) -> u64 {
-        self.advance(now);
+    pub fn mmio_read(&mut self, address: u64, size: u8, now: u64, mem: &GuestMemory) -> u64 {
+        self.advance(now, mem);
         let value = match Self::window(address) {
+            Some((DISK_SLOT, offset)) => {
+                let disk = self.disk.as_ref();
+                disk.map_or(u64::MAX, |disk| disk.read(offset, size))
+            }
             Some((NET_SLOT, offset)) => self.net.read(offset, size),
             Some((RNG_SLOT, offset)) => self.rng.read(offset, size),
             Some((CONSOLE_SLOT, offset)) => self.console.read(offset, size),
@@ -117,11 +136,16 @@ impl Platform {
 
     /// A store of `size` bytes (1, 2, 4 or 8) to outside of RAM. Where there is no device, it is ignored.
     pub fn mmio_write(&mut self, address: u64, size: u8, value: u64, now: u64, mem: &GuestMemory) {
-        self.advance(now);
+        self.advance(now, mem);
         match Self::window(address) {
-            Some((NET_SLOT, offset)) => self.net.write(offset, size, value, mem),
-            Some((RNG_SLOT, offset)) => self.rng.write(offset, size, value, mem),
-            Some((CONSOLE_SLOT, offset)) => self.console.write(offset, size, value, mem),
+            Some((DISK_SLOT, offset)) => {
+                if let Some(disk) = &mut self.disk {
+                    disk.write(offset, size, value, now, mem);
+                }
+            }
+            Some((NET_SLOT, offset)) => self.net.write(offset, size, value, now, mem),
+            Some((RNG_SLOT, offset)) => self.rng.write(offset, size, value, now, mem),
+            Some((CONSOLE_SLOT, offset)) => self.console.write(offset, size, value, now, mem),
             _ => {}
         }
         self.wire(now);
@@ -157,9 +181,14 @@ impl Platform {
     }
 
     /// Brings all devices to `now`.
-    pub fn advance(&mut self, now: u64) {
+    pub fn advance(&mut self, now: u64, mem: &GuestMemory) {
         if self.pit.advance(now) {
             self.pic.pulse(TIMER_IRQ);
+        }
+        if let Some(disk) = &mut self.disk {
+            while let Some(due) = disk.device().deadline().filter(|&due| due <= now) {
+                disk.serve(REQUEST_QUEUE, due, mem);
+            }
         }
         self.wire(now);
     }
@@ -167,6 +196,9 @@ impl Platform {
     /// Puts the devices' interrupt levels on the controller's inputs.
     fn wire(&mut self, now: u64) {
         self.pic.set_line(SERIAL_IRQ, self.serial.irq());
+        if let Some(disk) = &self.disk {
+            self.pic.set_line(DISK_IRQ, disk.irq());
+        }
         self.pic.set_line(NET_IRQ, self.net.irq());
         self.pic.set_line(RNG_IRQ, self.rng.irq());
         self.pic.set_line(RTC_IRQ, self.rtc.irq(now));
@@ -176,7 +208,8 @@ impl Platform {
     /// The next local ns after `now`, to which the devices were advanced, at which one
     /// of them raises an interrupt by itself. Masked ones count too.
     pub fn deadline(&self, now: u64) -> Option<u64> {
-        [self.pit.deadline(), self.rtc.deadline(now)]
+        let disk = self.disk.as_ref().and_then(|disk| disk.device().deadline());
+        [self.pit.deadline(), self.rtc.deadline(now), disk]
             .into_iter()
             .flatten()
             .min()
@@ -216,18 +249,18 @@ impl Platform {
 
     /// A frame arrives at `now`; `false` when the card had no room for it.
     pub fn receive_frame(&mut self, frame: &[u8], now: u64, mem: &GuestMemory) -> bool {
-        self.advance(now);
+        self.advance(now, mem);
         let taken = self.net.device_mut().receive(frame);
-        self.net.serve(RECEIVE_QUEUE, mem);
+        self.net.serve(RECEIVE_QUEUE, now, mem);
         self.wire(now);
         taken
     }
 
     /// Bytes for the guest's console arrive at `now`; `false` when there was no room, and none were taken.
     pub fn console_input(&mut self, bytes: &[u8], now: u64, mem: &GuestMemory) -> bool {
-        self.advance(now);
+        self.advance(now, mem);
         let taken = self.console.device_mut().input(bytes);
-        self.console.serve(RECEIVE_QUEUE, mem);
+        self.console.serve(RECEIVE_QUEUE, now, mem);
         self.wire(now);
         taken
     }
@@ -237,9 +270,22 @@ impl Platform {
         self.console.device_mut().take_output()
     }
 
-    /// Lets the entropy device go on with the stream of another key.
+    /// The disk's device, if there is one.
+    pub fn disk(&self) -> Option<&Blk> {
+        self.disk.as_ref().map(VirtioMmio::device)
+    }
+
+    /// The disk's device, for what happens to the drive from outside.
+    pub fn disk_mut(&mut self) -> Option<&mut Blk> {
+        self.disk.as_mut().map(VirtioMmio::device_mut)
+    }
+
+    /// Lets entropy device and disk go on with the streams of another key.
     pub fn reseed(&mut self, key: [u8; 32]) {
         self.rng.device_mut().reseed(key);
+        if let Some(disk) = self.disk_mut() {
+            disk.disk_mut().reseed(&key);
+        }
     }
 }
 
@@ -248,23 +294,26 @@ mod tests {
     use vm_memory::{Bytes, GuestAddress};
 
     use super::*;
+    use crate::cpu::Ram;
 
     #[test]
     fn a_wide_read_reaches_each_byte() {
+        let mem = Ram::new(0x1000).unwrap();
+        let mem = mem.guest_memory();
         let mut platform = Platform::new(&PlatformConfig::default());
-        assert_eq!(platform.port_read(0x608, 4, 1_000_000_000), 3_579_545);
-        assert_eq!(platform.port_read(0xFFFF, 4, 0), 0xFF | 0xFFFF_FF00);
+        assert_eq!(platform.port_read(0x608, 4, 1_000_000_000, mem), 3_579_545);
+        assert_eq!(platform.port_read(0xFFFF, 4, 0, mem), 0xFF | 0xFFFF_FF00);
     }
 
     #[test]
     fn a_frame_interrupts_by_level() {
-        let mem = crate::cpu::Ram::new(0x1_0000).unwrap();
+        let mem = Ram::new(0x1_0000).unwrap();
         let mem = mem.guest_memory();
         let mut platform = Platform::new(&PlatformConfig::default());
-        assert_eq!(platform.port_read(0x4D0, 2, 0), 0x02C0);
+        assert_eq!(platform.port_read(0x4D0, 2, 0, mem), 0x02C0);
         let base = VIRTIO_BASE + NET_SLOT * WINDOW;
-        assert_eq!(platform.mmio_read(base, 4, 0), 0x7472_6976);
-        assert_eq!(platform.mmio_read(base - WINDOW, 4, 0), 0xFFFF_FFFF);
+        assert_eq!(platform.mmio_read(base, 4, 0, mem), 0x7472_6976);
+        assert_eq!(platform.mmio_read(base - WINDOW, 4, 0, mem), 0xFFFF_FFFF);
         // The ring at 0x1000 holds one writable buffer of 64 bytes at 0x4000.
         let ram = |address, bytes: &[u8]| mem.write_slice(bytes, GuestAddress(address)).unwrap();
         ram(
@@ -287,12 +336,12 @@ mod tests {
             platform.mmio_write(base + register, 4, value, 0, mem);
         }
         for (port, value) in [(0x20, 0x11), (0x21, 0x30), (0x21, 4), (0x21, 1), (0x21, 0)] {
-            platform.port_write(port, 1, value, 0);
+            platform.port_write(port, 1, value, 0, mem);
         }
         assert!(platform.receive_frame(b"frame", 5, mem));
         assert!(platform.pending_interrupt());
         assert_eq!(platform.acknowledge(), 0x36);
-        platform.port_write(0x20, 1, 0x20, 6);
+        platform.port_write(0x20, 1, 0x20, 6, mem);
         assert!(
             platform.pending_interrupt(),
             "not acknowledged in the device"
@@ -303,22 +352,24 @@ mod tests {
 
     #[test]
     fn a_one_shot_timer_interrupts_at_its_deadline() {
+        let mem = Ram::new(0x1000).unwrap();
+        let mem = mem.guest_memory();
         let mut platform = Platform::new(&PlatformConfig::default());
         for (port, value) in [(0x20, 0x11), (0x21, 0x30), (0x21, 4), (0x21, 1), (0x21, 0)] {
-            platform.port_write(port, 1, value, 0);
+            platform.port_write(port, 1, value, 0, mem);
         }
-        platform.port_write(0x43, 1, 0x38, 0);
-        platform.port_write(0x40, 2, 0x0010, 0);
+        platform.port_write(0x43, 1, 0x38, 0, mem);
+        platform.port_write(0x40, 2, 0x0010, 0, mem);
         assert_eq!(
             platform.deadline(0),
             None,
             "the high byte went to the next port"
         );
-        platform.port_write(0x40, 1, 0, 0);
+        platform.port_write(0x40, 1, 0, 0, mem);
         let due = platform.deadline(0).unwrap();
-        platform.advance(due - 1);
+        platform.advance(due - 1, mem);
         assert!(!platform.pending_interrupt());
-        platform.advance(due);
+        platform.advance(due, mem);
         assert!(platform.pending_interrupt());
         assert_eq!(platform.acknowledge(), 0x30);
         assert_eq!(platform.deadline(due), None);

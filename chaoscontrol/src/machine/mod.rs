@@ -36,6 +36,9 @@ mod bzimage;
 mod clock;
 mod config;
 mod coverage;
+mod disk;
+#[cfg(test)]
+mod disk_tests;
 mod edges;
 mod flat;
 #[cfg(all(test, supported_host))]
@@ -60,7 +63,7 @@ mod vm;
 mod vm_tests;
 
 pub use crate::cpu::{CpuConfig, Engine};
-pub use crate::devices::disk::{DiskConfig, DiskImage, ImageError};
+pub use crate::devices::disk::{Disk, DiskConfig, DiskFaults, DiskImage, DiskStats, ImageError};
 pub use crate::devices::random::RandomStream;
 pub use clock::{Clock, FULL_SPEED_PPM, MAX_SKEW_PPM, MIN_SKEW_PPM, MIN_SPEED_PPM, VirtualTsc};
 pub use config::{BASE_CMDLINE, VmConfig};

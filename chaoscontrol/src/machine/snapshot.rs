@@ -10,6 +10,7 @@ use super::memory::MemorySnapshot;
 use super::stop::VmError;
 use super::vm::{DeterministicVm, MachineState};
 use crate::cpu::{CpuState, RamError};
+use crate::devices::disk::Disk;
 
 /// A machine at one moment. Clones and successive snapshots share what is equal.
 #[derive(Clone, Debug)]
@@ -22,12 +23,14 @@ struct Whole {
     cpu: CpuState,
     state: MachineState,
     memory: MemorySnapshot,
+    /// Bytes of the disk that this snapshot holds and the one before does not.
+    disk: u64,
 }
 
 impl VmSnapshot {
-    /// Bytes of memory pages that this snapshot holds and the machine's one before it does not.
+    /// Bytes of memory and disk that this snapshot holds and the machine's one before it does not.
     pub fn owned_bytes(&self) -> u64 {
-        self.0.memory.owned_bytes()
+        self.0.memory.owned_bytes() + self.0.disk
     }
 
     /// T in ns at which it was taken.
@@ -48,12 +51,14 @@ impl DeterministicVm {
         let memory = MemorySnapshot::take(&self.ram, &self.base)
             .expect("a machine's base has its memory's size");
         self.base = memory.clone();
+        let disk = self.disk_mut().map_or(0, Disk::take_owned_bytes);
         VmSnapshot(Arc::new(Whole {
             config: Arc::clone(&self.config),
             time: self.time(),
             cpu: self.cpu.state(),
             state: self.state.clone(),
             memory,
+            disk,
         }))
     }
 

@@ -78,3 +78,74 @@ fn timed_guest(body: &[u8]) -> Vec<u8> {
     code.extend([0; 8]);
     tiny_kernel(&code)
 }
+
+/// Blocks of 4 KiB that [`disk_guest`] writes to, one after the other.
+pub const DISK_GUEST_BLOCKS: u64 = 64;
+
+/// Writes to its disk for ever, and never flushes: the n-th request writes n into the first and
+/// the last sector of block n mod 64. After `halt_after` of them it goes off by itself.
+pub fn disk_guest(halt_after: u32) -> Vec<u8> {
+    const TABLE: u32 = 0x10_1000;
+    const HEADER: u32 = 0x10_1100;
+    const STATUS: u32 = 0x10_1120;
+    const AVAILABLE: u32 = 0x10_1200;
+    const USED: u32 = 0x10_1300;
+    const DATA: u32 = 0x10_2000;
+    // A 1 GiB page for the devices' windows: mov rax, imm64; mov [PDPT + 24], rax.
+    let mut code = vec![0x48, 0xB8];
+    code.extend(0xC000_0083u64.to_le_bytes());
+    code.extend([0x48, 0x89, 0x04, 0x25, 0x18, 0xA0, 0, 0]);
+    code.extend([0xBF, 0, 0, 0, 0xD0]); // mov edi, 0xD0000000
+    let registers = [
+        (0x070, 3),
+        (0x024, 0),
+        (0x020, 1 << 9), // FLUSH
+        (0x024, 1),
+        (0x020, 1), // VERSION_1
+        (0x070, 11),
+        (0x038, 4),
+        (0x080, TABLE),
+        (0x090, AVAILABLE),
+        (0x0A0, USED),
+        (0x044, 1),
+        (0x070, 15),
+    ];
+    for (register, value) in registers {
+        code.extend([0xC7, 0x87]); // mov dword [rdi + register], value
+        code.extend([u32::to_le_bytes(register), value.to_le_bytes()].concat());
+    }
+    let absolute = |code: &mut Vec<u8>, opcode: &[u8], address: u32| {
+        code.extend(opcode);
+        code.extend(address.to_le_bytes());
+    };
+    code.extend([0x31, 0xC9]); // xor ecx, ecx
+    let top = code.len();
+    code.extend([0xFF, 0xC1]); // inc ecx
+    absolute(&mut code, &[0x89, 0x0C, 0x25], DATA); // mov [DATA], ecx
+    absolute(&mut code, &[0x89, 0x0C, 0x25], DATA + 0xE00);
+    code.extend([0x89, 0xC8, 0x83, 0xE0, 0x3F, 0xC1, 0xE0, 3]); // mov eax, ecx; and eax, 63; shl eax, 3
+    absolute(&mut code, &[0x89, 0x04, 0x25], HEADER + 8); // the sector
+    absolute(&mut code, &[0x66, 0x89, 0x0C, 0x25], AVAILABLE + 2);
+    code.extend([0xC7, 0x47, 0x50, 0, 0, 0, 0]); // mov dword [rdi + 0x50], 0
+    absolute(&mut code, &[0x66, 0x39, 0x0C, 0x25], USED + 2); // cmp [USED + 2], cx
+    code.extend([0x75, 0xF6]); // jne to the cmp
+    code.extend([0x81, 0xF9]); // cmp ecx, halt_after
+    code.extend(halt_after.to_le_bytes());
+    code.extend([0x74, 2]); // je to the hlt
+    let back = -(code.len() as i8 + 2 - top as i8);
+    code.extend([0xEB, back as u8, 0xF4]); // jmp top; hlt
+    code.resize((TABLE - 0x10_0000) as usize, 0);
+    for (address, length, flags, next) in [
+        (HEADER, 16u32, 1u16, 1u16),
+        (DATA, 4096, 1, 2),
+        (STATUS, 1, 2, 0),
+    ] {
+        code.extend(u64::from(address).to_le_bytes());
+        code.extend(length.to_le_bytes());
+        code.extend([flags.to_le_bytes(), next.to_le_bytes()].concat());
+    }
+    code.resize((HEADER - 0x10_0000) as usize, 0);
+    code.push(1); // VIRTIO_BLK_T_OUT
+    code.resize((DATA - 0x10_0000) as usize + 0x1000, 0);
+    tiny_kernel(&code)
+}

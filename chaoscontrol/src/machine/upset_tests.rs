@@ -51,7 +51,8 @@ fn process() -> DeterministicVm {
         (0x40, 0x9C),
         (0x40, 0x2E),
     ] {
-        vm.state.platform.port_write(port, 1, value, 0);
+        let memory = vm.ram.guest_memory();
+        vm.state.platform.port_write(port, 1, value, 0, memory);
     }
     vm.cpu.set_state(state);
     vm

@@ -120,6 +120,7 @@ impl DeterministicVm {
                 epoch: config.epoch,
                 mac: [2, 0, 0, 0, 0, 0],
                 entropy,
+                disk: config.disk.clone(),
             }),
             advanced: 0,
             sdk: Sdk::new(&entropy),
@@ -402,7 +403,7 @@ impl DeterministicVm {
         if let Some(due) = state.platform.deadline(state.advanced) {
             let local = state.clock.local(now);
             if due <= local {
-                state.platform.advance(local);
+                state.platform.advance(local, self.ram.guest_memory());
                 state.advanced = local;
             }
         }
@@ -453,6 +454,7 @@ impl DeterministicVm {
         let time = self.time();
         let now = self.state.clock.local(time);
         let platform = &mut self.state.platform;
+        let memory = self.ram.guest_memory();
         let mut stop = None;
         match exit {
             Exit::PortOut {
@@ -476,7 +478,7 @@ impl DeterministicVm {
                 }
             }
             Exit::PortOut { port, size, value } => {
-                platform.port_write(port, size, value, now);
+                platform.port_write(port, size, value, now, memory);
                 self.state.advanced = now;
                 self.complete(exit, 0);
                 if (0x3F8..0x400).contains(&port) {
@@ -484,7 +486,7 @@ impl DeterministicVm {
                 }
             }
             Exit::PortIn { port, size } => {
-                let value = platform.port_read(port, size, now);
+                let value = platform.port_read(port, size, now, memory);
                 self.state.advanced = now;
                 self.complete(exit, u64::from(value));
             }
@@ -493,7 +495,7 @@ impl DeterministicVm {
                 self.complete(exit, VirtualTsc { khz }.ticks(now));
             }
             Exit::MmioRead { address, size } => {
-                let value = platform.mmio_read(address, size, now);
+                let value = platform.mmio_read(address, size, now, memory);
                 self.state.advanced = now;
                 self.complete(exit, value);
             }
@@ -502,7 +504,7 @@ impl DeterministicVm {
                 size,
                 value,
             } => {
-                platform.mmio_write(address, size, value, now, self.ram.guest_memory());
+                platform.mmio_write(address, size, value, now, memory);
                 let frames = platform.take_frames();
                 // The agent's channel has one direction; nobody listens to the other.
                 drop(platform.take_console_output());

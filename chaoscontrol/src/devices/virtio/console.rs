@@ -50,6 +50,7 @@ impl VirtioDevice for Console {
         &mut self,
         queue: usize,
         ring: &mut Ring,
+        _now: u64,
         mem: &GuestMemory,
     ) -> Result<bool, QueueError> {
         let Console { input, output } = self;

@@ -13,6 +13,7 @@ const BUFFERS: u64 = 0x1_0000;
 pub(crate) struct Driver<D> {
     pub transport: VirtioMmio<D>,
     pub ram: Ram,
+    pub now: u64,
     descriptors: [u16; 2],
     offered: [u16; 2],
     next_buffer: u64,
@@ -21,9 +22,11 @@ pub(crate) struct Driver<D> {
 
 impl<D: VirtioDevice> Driver<D> {
     pub fn new(device: D) -> Driver<D> {
+        let features = device.features();
         let mut driver = Driver {
             transport: VirtioMmio::new(device),
             ram: Ram::new(0x4_0000).unwrap(),
+            now: 0,
             descriptors: [0; 2],
             offered: [0; 2],
             next_buffer: BUFFERS,
@@ -31,9 +34,9 @@ impl<D: VirtioDevice> Driver<D> {
         };
         driver.set(0x070, 3);
         driver.set(0x024, 0);
-        driver.set(0x020, D::FEATURES as u32);
+        driver.set(0x020, features as u32);
         driver.set(0x024, 1);
-        driver.set(0x020, ((D::FEATURES | VERSION_1) >> 32) as u32);
+        driver.set(0x020, ((features | VERSION_1) >> 32) as u32);
         driver.set(0x070, 11);
         for queue in 0..D::QUEUES as u64 {
             driver.set(0x030, queue as u32);
@@ -50,8 +53,13 @@ impl<D: VirtioDevice> Driver<D> {
     }
 
     pub fn set(&mut self, register: u64, value: u32) {
-        self.transport
-            .write(register, 4, u64::from(value), self.ram.guest_memory());
+        self.transport.write(
+            register,
+            4,
+            u64::from(value),
+            self.now,
+            self.ram.guest_memory(),
+        );
     }
 
     pub fn notify(&mut self, queue: u32) {
@@ -112,6 +120,11 @@ impl<D: VirtioDevice> Driver<D> {
         (0..count)
             .map(|i| (get(used + 4 + 8 * i), get(used + 8 + 8 * i)))
             .collect()
+    }
+
+    /// How many buffers were offered to queue 0.
+    pub fn offered_buffers(&self) -> usize {
+        self.spans[0].len()
     }
 
     /// What is in the `index`-th buffer offered to `queue`.

@@ -31,13 +31,26 @@ pub trait VirtioDevice: Clone + Debug + Eq + Hash {
     const QUEUES: usize;
     /// Entries of each queue at most: a power of two.
     const QUEUE_SIZE: u16;
-    /// The features it offers besides [`VERSION_1`].
+    /// The features it offers besides [`VERSION_1`], as far as [`VirtioDevice::features`]
+    /// does not say otherwise.
     const FEATURES: u64 = 0;
+
+    /// The features that this device offers besides [`VERSION_1`].
+    fn features(&self) -> u64 {
+        Self::FEATURES
+    }
+
+    /// The driver has accepted these features.
+    fn accepted(&mut self, _features: u64) {}
 
     /// The configuration space.
     fn config(&self) -> &[u8];
 
-    /// Serves what waits in `ring`, queue number `queue`; whether buffers were used.
+    /// The driver writes the byte at `offset` of the configuration space.
+    fn configure(&mut self, _offset: usize, _byte: u8) {}
+
+    /// Serves what waits in `ring`, queue number `queue`, at local time `now` in ns; whether
+    /// buffers were used.
     ///
     /// # Errors
     /// A queue that is broken; the device then needs a reset.
@@ -45,8 +58,12 @@ pub trait VirtioDevice: Clone + Debug + Eq + Hash {
         &mut self,
         queue: usize,
         ring: &mut Ring,
+        now: u64,
         mem: &GuestMemory,
     ) -> Result<bool, QueueError>;
+
+    /// Drops requests that it took and has not returned: their queue is out of use.
+    fn abandon(&mut self) {}
 
     /// Forgets what belongs to the driver's session.
     fn reset(&mut self) {}
@@ -111,7 +128,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             0x004 => 2,
             0x008 => D::ID,
             0x00C => VENDOR,
-            0x010 => half(D::FEATURES | VERSION_1, self.device_features_sel),
+            0x010 => half(self.offered(), self.device_features_sel),
             0x034 => ring.map_or(0, |ring| u32::from(ring.max_size())),
             0x044 => ring.map_or(0, |ring| u32::from(ring.ready())),
             0x060 => self.interrupt,
@@ -132,8 +149,19 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         })
     }
 
-    /// Writes `size` bytes at `offset` of the window. Only aligned 32-bit accesses to registers have an effect.
-    pub fn write(&mut self, offset: u64, size: u8, value: u64, mem: &GuestMemory) {
+    fn offered(&self) -> u64 {
+        self.device.features() | VERSION_1
+    }
+
+    /// Writes `size` bytes at `offset` of the window, at local time `now` in ns. Of
+    /// registers, only aligned 32-bit accesses have an effect.
+    pub fn write(&mut self, offset: u64, size: u8, value: u64, now: u64, mem: &GuestMemory) {
+        if let Some(at) = offset.checked_sub(CONFIG) {
+            for (i, byte) in (0..size.min(8)).zip(value.to_le_bytes()) {
+                self.device.configure(at as usize + usize::from(i), byte);
+            }
+            return;
+        }
         if size != 4 {
             return;
         }
@@ -154,9 +182,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
                     self.fail();
                 }
             }
-            0x050 => self.serve(value as usize, mem),
+            0x050 => self.serve(value as usize, now, mem),
             0x064 => self.interrupt &= !value,
-            0x070 => self.set_status(value, mem),
+            0x070 => self.set_status(value, now, mem),
             0x080 | 0x084 | 0x090 | 0x094 | 0x0A0 | 0x0A4 => self.set_address(offset, value),
             _ => {}
         }
@@ -182,7 +210,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         }
     }
 
-    fn set_status(&mut self, value: u32, mem: &GuestMemory) {
+    fn set_status(&mut self, value: u32, now: u64, mem: &GuestMemory) {
         if value == 0 {
             let mut device = self.device.clone();
             device.reset();
@@ -191,18 +219,20 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         }
         let was_live = self.live();
         let mut status = (value & 0xFF) | (self.status & NEEDS_RESET);
-        let offered = D::FEATURES | VERSION_1;
         let accepted =
-            self.driver_features & !offered == 0 && self.driver_features & VERSION_1 != 0;
+            self.driver_features & !self.offered() == 0 && self.driver_features & VERSION_1 != 0;
         if !accepted {
             status &= !FEATURES_OK;
         }
         if status & FEATURES_OK == 0 {
             status &= !DRIVER_OK;
         }
+        if status & FEATURES_OK != 0 && self.status & FEATURES_OK == 0 {
+            self.device.accepted(self.driver_features);
+        }
         self.status = status;
         if self.live() && !was_live {
-            (0..D::QUEUES).for_each(|queue| self.serve(queue, mem));
+            (0..D::QUEUES).for_each(|queue| self.serve(queue, now, mem));
         }
     }
 
@@ -218,17 +248,18 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         }
     }
 
-    /// Serves queue number `queue`, if it is one and in use.
-    pub fn serve(&mut self, queue: usize, mem: &GuestMemory) {
+    /// Serves queue number `queue` at local time `now` in ns, if it is one and in use.
+    pub fn serve(&mut self, queue: usize, now: u64, mem: &GuestMemory) {
         let live = self.live();
         let Some(ring) = self
             .rings
             .get_mut(queue)
             .filter(|ring| live && ring.ready())
         else {
+            self.device.abandon();
             return;
         };
-        match self.device.serve(queue, ring, mem) {
+        match self.device.serve(queue, ring, now, mem) {
             Ok(true) if ring.wants_interrupt(mem) => self.interrupt |= USED_BUFFER,
             Ok(_) => {}
             Err(_) => self.fail(),

@@ -101,6 +101,7 @@ impl VirtioDevice for Net {
         &mut self,
         queue: usize,
         ring: &mut Ring,
+        _now: u64,
         mem: &GuestMemory,
     ) -> Result<bool, QueueError> {
         match queue {

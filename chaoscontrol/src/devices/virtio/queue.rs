@@ -25,10 +25,10 @@ pub enum QueueError {
 }
 
 /// A part of a chain: guest-physical address and length in bytes.
-type Span = (GuestAddress, u32);
+type Span = (u64, u32);
 
 /// One request of the driver.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Chain {
     head: u16,
     readable: Vec<Span>,
@@ -61,7 +61,7 @@ impl Chain {
             let start = bytes.len();
             let part = (len as usize).min(limit - start);
             bytes.resize(start + part, 0);
-            mem.read_slice(&mut bytes[start..], address)
+            mem.read_slice(&mut bytes[start..], GuestAddress(address))
                 .map_err(|_| QueueError::Buffer)?;
         }
         Ok(bytes)
@@ -75,11 +75,26 @@ impl Chain {
         let mut done = 0;
         for &(address, len) in &self.writable {
             let part = &bytes[done..][..(len as usize).min(bytes.len() - done)];
-            mem.write_slice(part, address)
+            mem.write_slice(part, GuestAddress(address))
                 .map_err(|_| QueueError::Buffer)?;
             done += part.len();
         }
         Ok(done as u32)
+    }
+
+    /// Writes the last byte of the writable part; `false` if there is none.
+    ///
+    /// # Errors
+    /// A buffer that is not all RAM.
+    pub fn write_last(&self, mem: &GuestMemory, byte: u8) -> Result<bool, QueueError> {
+        let Some(&(address, len)) = self.writable.iter().rfind(|span| span.1 > 0) else {
+            return Ok(false);
+        };
+        let last = address.checked_add(u64::from(len) - 1);
+        let last = last.ok_or(QueueError::Buffer)?;
+        mem.write_slice(&[byte], GuestAddress(last))
+            .map_err(|_| QueueError::Buffer)?;
+        Ok(true)
     }
 }
 
@@ -185,7 +200,7 @@ impl Ring {
         let mut complete = false;
         // No chain is longer than its queue, although a stray indirect table could be.
         for descriptor in found.take(usize::from(self.0.size)) {
-            let span = (descriptor.addr(), descriptor.len());
+            let span = (descriptor.addr().0, descriptor.len());
             if descriptor.is_write_only() {
                 chain.writable.push(span);
             } else if chain.writable.is_empty() {

@@ -41,6 +41,7 @@ impl VirtioDevice for EntropyDevice {
         &mut self,
         _queue: usize,
         ring: &mut Ring,
+        _now: u64,
         mem: &GuestMemory,
     ) -> Result<bool, QueueError> {
         let stream = &mut self.stream;
