@@ -9,14 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chaoscontrol::cluster::{self, ClusterConfig, EventKind, SimulationController};
 use chaoscontrol::guest::agent::{self, Body};
-use chaoscontrol::guest::protocol::Message;
+use chaoscontrol::guest::protocol::{Message, Signal};
 use chaoscontrol::image::Contents;
 use chaoscontrol::machine::VmSnapshot;
 use chaoscontrol::prelude::*;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What VMs run, by name.
-const BODIES: [(&str, Body); 9] = [
+const BODIES: [(&str, Body); 10] = [
     ("tour", |node| tour(&node)),
     ("err", |_| Err("no quorum".into())),
     ("exit", |_| std::process::exit(3)),
@@ -29,6 +29,9 @@ const BODIES: [(&str, Body); 9] = [
     ("ticks", |_| counts_ticks()),
     ("programs", |node| {
         runs_programs(&node).map_err(|error| error.to_string())
+    }),
+    ("waits", |node| {
+        waits_for_a_program(&node).map_err(|error| error.to_string())
     }),
 ];
 
@@ -144,7 +147,7 @@ fn runs_programs(node: &Node) -> Result {
     assert!(node.command("static").status()?.success());
     assert!(
         node.command("ls")
-            .arg("/etc/chaoscontrol")
+            .args(["/etc/chaoscontrol", "/packed/data"])
             .status()?
             .success()
     );
@@ -167,6 +170,13 @@ fn runs_programs(node: &Node) -> Result {
     // Nobody waits for this one.
     node.command("program").spawn()?;
     std::thread::sleep(Duration::from_millis(50));
+    Ok(())
+}
+
+/// Runs a program until somebody else ends it.
+fn waits_for_a_program(node: &Node) -> Result {
+    let ended = node.command("program").arg("wait").status()?;
+    send_event("ended", ended);
     Ok(())
 }
 
@@ -216,6 +226,7 @@ fn a_machine_with_programs() -> std::result::Result<VmSnapshot, Failed> {
             folder.join("static"),
             "/bin/ls".into(),
         ],
+        files: vec![(folder.clone(), "/packed/data".into())],
         ..Contents::default()
     };
     let machine = chaoscontrol_tests::machine_with(&std::env::current_exe()?, &contents);
@@ -375,6 +386,7 @@ fn programs_run_under_the_agent() -> std::result::Result<(), Failed> {
         "output program: it is in /tmp, [\"tell\", \"\"]",
         "output static: a loner",
         "output ls: programs",
+        "output ls: static",
         "event aborted signal: 6 (SIGABRT)",
         "name: \"program\", end: Signal { signal: 6 }, allowed: true",
         "event killed signal: 9 (SIGKILL)",
@@ -393,6 +405,16 @@ fn programs_run_under_the_agent() -> std::result::Result<(), Failed> {
         has(&told, wanted)?;
     }
     Ok(())
+}
+
+fn a_program_that_a_fault_kills_is_nobodys_failure() -> std::result::Result<(), Failed> {
+    let mut cluster = cluster_of(&a_machine_with_programs()?, "waits", 1, 1)?;
+    messages(&mut cluster, 200);
+    cluster.signal(0, "program", Signal::Kill);
+    let told = messages(&mut cluster, 200);
+    let told: Vec<String> = told.into_iter().map(|(_, _, text)| text).collect();
+    has(&told, "name: \"program\", end: Killed, allowed: false")?;
+    has(&told, "event ended signal: 9 (SIGKILL)")
 }
 
 fn main() -> ExitCode {
@@ -414,6 +436,7 @@ fn main() -> ExitCode {
         the_wall_clock_jumps_by_the_agent,
         rdtsc_reads_the_kernels_clock,
         programs_run_under_the_agent,
+        a_program_that_a_fault_kills_is_nobodys_failure,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
