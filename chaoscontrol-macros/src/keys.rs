@@ -88,17 +88,34 @@ pub const KEYS: [Key; 28] = [
 ];
 
 /// The faults that `faults = [...]` may name and that reach all VMs.
-pub const NETWORK_FAULTS: [&str; 6] = [
+pub const NETWORK_FAULTS: [&str; 10] = [
     "partition",
     "one-way-partition",
     "latency",
     "jitter",
     "loss",
     "reorder",
+    "bandwidth",
+    "corruption",
+    "duplicate",
+    "clog",
 ];
 
 /// The faults that it may name and that reach servers only, unless [`CLIENTS`] follows.
-pub const VM_FAULTS: [&str; 5] = ["kill", "pause", "restart", "skew", "wall-clock-jump"];
+pub const VM_FAULTS: [&str; 12] = [
+    "kill",
+    "pause",
+    "restart",
+    "skew",
+    "wall-clock-jump",
+    "stall",
+    "slow-cpu",
+    "preempt",
+    "bit-flip",
+    "irq",
+    "nmi",
+    "spurious-interrupt",
+];
 
 /// What follows the name of a fault that is meant for clients.
 pub const CLIENTS: &str = " clients";

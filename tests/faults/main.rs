@@ -2,9 +2,11 @@
 //! orders the fault and looks for its effect from inside.
 
 mod clock;
+mod interrupt;
 mod network;
 mod process;
 mod repeat;
+mod resource;
 mod server;
 
 use std::collections::BTreeSet;

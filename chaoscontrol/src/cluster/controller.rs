@@ -306,16 +306,22 @@ impl SimulationController {
         slot.status = VmStatus::Paused(until);
     }
 
+    /// The present in VM `vm`'s machine, in which time stands still while it is paused.
+    pub(super) fn time_of(&self, vm: usize) -> u64 {
+        let slot = &self.state.slots[vm];
+        match slot.status {
+            VmStatus::Paused(_) => slot.paused_ns,
+            _ => self.state.now,
+        }
+    }
+
     /// Lets a paused VM go on. What is left of a stall is still before it.
     pub fn resume(&mut self, vm: usize) {
         let slot = &mut self.state.slots[vm];
         if let VmStatus::Paused(_) = slot.status {
             slot.status = VmStatus::Running;
-            let skew_ppm = slot.skew_ppm;
-            let machine = &mut self.vms[vm];
-            let ahead = machine.time().saturating_sub(slot.paused_ns);
-            machine.rejoin(self.state.now.saturating_add(ahead));
-            machine.set_skew(skew_ppm);
+            let paused = self.state.now.saturating_sub(slot.paused_ns);
+            self.vms[vm].put_off(paused);
         }
     }
 
@@ -344,7 +350,7 @@ impl SimulationController {
         slot.status = VmStatus::Running;
         let machine = &mut self.vms[vm];
         machine.rejoin(now);
-        machine.set_skew(slot.skew_ppm);
+        machine.set_skew(now, slot.skew_ppm);
         machine.set_speed(slot.speed_ppm);
         machine.set_status(self.state.status);
         let disk = machine.config().disk.is_some();
@@ -356,7 +362,8 @@ impl SimulationController {
     /// Lets VM `vm`'s clocks and timers run `ppm` parts per million fast; 0 ends it.
     pub fn skew(&mut self, vm: usize, ppm: i64) {
         self.state.slots[vm].skew_ppm = ppm;
-        self.vms[vm].set_skew(ppm);
+        let time = self.time_of(vm);
+        self.vms[vm].set_skew(time, ppm);
     }
 
     /// Ends all faults: heals network and disks, resumes what is paused, sets clocks to a

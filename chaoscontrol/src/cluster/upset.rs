@@ -13,14 +13,16 @@ impl SimulationController {
         }
     }
 
-    /// Lets VM `vm` execute nothing for `ns` while all its clocks run on, as a host does that
-    /// suspends it. What is due meanwhile, frames and timers, it sees at the end.
+    /// Lets VM `vm` execute nothing for `ns` from now on while all its clocks run on, as a
+    /// host does that suspends it. What is due meanwhile, frames and timers, it sees at the
+    /// end. Replaces what is left of an earlier stall, so that 0 ends it.
     ///
-    /// [`Self::pause`] stops the clocks, too. A pause during a stall makes it end later by
-    /// the pause's length; of two stalls the second follows the first.
+    /// [`Self::pause`] stops the clocks, too. A pause in a stall makes it end later by the
+    /// pause's length.
     pub fn stall(&mut self, vm: usize, ns: u64) {
+        let end = self.time_of(vm).saturating_add(ns);
         if let Some(machine) = self.machine(vm) {
-            machine.stall(ns);
+            machine.stall_until(end);
         }
     }
 
@@ -33,15 +35,13 @@ impl SimulationController {
 
     /// Preempts VM `vm` when it has retired `instructions` more and is in user mode: its
     /// clocks run on by `slice_ns` while its CPU stands. See [`DeterministicVm::preempt`].
-    pub fn preempt(&mut self, vm: usize, instructions: u64, slice_ns: u64) {
-        if let Some(machine) = self.machine(vm) {
-            machine.preempt(instructions, slice_ns);
+    /// Without a slice it gives up those that have not happened yet.
+    pub fn preempt(&mut self, vm: usize, slice_ns: u64, instructions: u64) {
+        match self.machine(vm) {
+            Some(machine) if slice_ns == 0 => machine.forget_preemptions(),
+            Some(machine) => machine.preempt(instructions, slice_ns),
+            None => {}
         }
-    }
-
-    /// Gives up VM `vm`'s preemptions that have not happened yet.
-    pub fn forget_preemptions(&mut self, vm: usize) {
-        self.vms[vm].forget_preemptions();
     }
 
     /// Flips bit number `bit`, modulo its size, of VM `vm`'s memory.

@@ -31,15 +31,22 @@ fn a_pause_in_a_stall_makes_it_end_later() {
     cluster.stall(0, 50 * MS);
     cluster.run_until(20 * MS);
     cluster.pause(0, Some(30 * MS));
-    cluster.stall(0, 5 * MS);
-    cluster.pause(0, Some(31 * MS));
+    cluster.run_until(30 * MS);
+    cluster.skew(0, 1_000_000);
+    cluster.pause(0, Some(21 * MS));
     cluster.run_until(52 * MS);
     assert_eq!(cluster.slot(0).status, VmStatus::Running);
-    // 10 + 50 + 5 of stalls, and 31 of pause.
-    let events = cluster.run_until(96 * MS);
+    // Until 60, and 31 of pause.
+    assert_eq!(cluster.vm(0).local_time(), 20 * MS + 2 * 40 * MS);
+    let events = cluster.run_until(91 * MS);
     assert_eq!(count(&events, 0), 0);
-    assert_eq!(cluster.vm(0).local_time(), 65 * MS);
-    assert!(count(&cluster.run_until(98 * MS), 0) > 0);
+    let mut ended = SimulationController::from_snapshot(&cluster.snapshot()).unwrap();
+    assert!(count(&cluster.run_until(93 * MS), 0) > 0);
+    ended.stall(0, 50 * MS);
+    ended.run_until(95 * MS);
+    ended.stall(0, 0);
+    assert_eq!(ended.vm(0).local_time(), 20 * MS + 2 * 44 * MS);
+    assert!(count(&ended.run_until(97 * MS), 0) > 0);
 }
 
 #[test]
@@ -65,7 +72,7 @@ fn nothing_happens_to_a_machine_that_is_off() {
     cluster.kill(2);
     let hash = cluster.vm_mut(2).state_hash();
     cluster.stall(2, MS);
-    cluster.preempt(2, 5, 10 * MS);
+    cluster.preempt(2, 10 * MS, 5);
     cluster.flip_bit(2, 12345);
     cluster.interrupt(2, 0);
     cluster.spurious(2);
@@ -88,14 +95,14 @@ fn a_fork_amid_all_upsets_goes_on_as_the_original() {
             match i {
                 20 => cluster.cpu_speed(0, 10_000),
                 30 => cluster.stall(1, 9 * MS),
-                31 => cluster.preempt(2, 100, 10 * MS),
+                31 => cluster.preempt(2, 10 * MS, 100),
                 40 => cluster.pause(1, Some(7 * MS)),
                 45 => cluster.skew(1, -333_333),
                 50 => cluster.flip_bit(2, u64::MAX),
                 60 => cluster.interrupt(0, 0),
                 70 => cluster.stall(0, 3 * MS + 1),
                 75 => cluster.cpu_speed(0, 999_999),
-                80 => cluster.forget_preemptions(2),
+                80 => cluster.preempt(2, 0, 0),
                 _ => {}
             }
         }

@@ -61,6 +61,38 @@ faults! {
         "reorder", "packet reorder", Shape::Vm, Class::Network, Effect::Network,
         "packets that take several paths and overtake each other";
 
+    /// Lets each link of one VM carry so much and no more, in each direction. Packets queue for it.
+    Bandwidth = NetworkBandwidth { target: usize;
+        /// Bytes in a second.
+        bytes_per_s: u64 = Param::time("of", 1_000_000_000, (1_000, 1_000_000), 20_000)
+            .of(Unit::Speed).from(1).better() },
+        "bandwidth", "bandwidth", Shape::Vm, Class::Network, Effect::Network,
+        "a backup, or a link that fell back to a lower rate, leaves little to the others";
+
+    /// Flips a bit in packets of one VM at random, behind the Ethernet header.
+    Corruption = PacketCorruption { target: usize;
+        /// How many of a million packets are hit.
+        rate_ppm: u32 = Param::rate("of", (10_000, 700_000), 300_000) },
+        "corruption", "packet corruption", Shape::Vm, Class::Network, Effect::Network,
+        "a bad cable, or a card that computes checksums over what it has damaged";
+
+    /// Lets packets of one VM arrive twice at random.
+    Duplicate = PacketDuplicate { target: usize;
+        /// How many of a million packets are.
+        rate_ppm: u32 = Param::rate("of", (10_000, 700_000), 300_000) },
+        "duplicate", "packet duplicate", Shape::Vm, Class::Network, Effect::Network,
+        "a retransmission whose original was only late, or a loop between switches";
+
+    /// Packets to and from one VM are held until a release or a heal.
+    Clog = NetworkClog { target: usize; },
+        "clog", "clog", Shape::Vm, Class::Network, Effect::Network,
+        "a switch that stops forwarding and keeps what it has";
+
+    /// Packets that a clog holds arrive, late, complete and in order.
+    Release = NetworkRelease { target: usize; },
+        "release", "release", Shape::Vm, Class::Network, Effect::None,
+        "a switch forwards at last what everyone has given up";
+
     /// Ends every network fault except base latency.
     Heal = NetworkHeal,
         "heal", "heal", Shape::All, Class::Network, Effect::Known,
@@ -102,6 +134,55 @@ faults! {
         offset_ns: i64 = Param::time("by", YEAR, (100 * MS, 60 * MIN), 5 * SEC).from(-YEAR) },
         "wall-clock-jump", "wall-clock jump", Shape::Vm, Class::Clock, Effect::Known,
         "a time server steps the clock, or an operator sets it";
+
+    /// The VM executes nothing for a while, and all its clocks run on.
+    Stall = ClockStall { target: usize;
+        /// For so long, in ns; 0 ends a stall.
+        duration_ns: u64 = Param::time("for", 60 * MIN, (50 * MS, 4 * SEC), SEC) },
+        "stall", "clock stall", Shape::Vm, Class::Clock, Effect::Memory(0),
+        "a host that was suspended, or ran other machines: deadlines have passed unnoticed";
+
+    /// The VM's CPU runs slower, and its clocks as ever.
+    SlowCpu = CpuSlow { target: usize;
+        /// Its speed, in millionths of the normal one.
+        rate_ppm: u32 = Param::rate("to", (5_000, 700_000), 100_000).from(1_000).better() },
+        "slow-cpu", "slow cpu", Shape::Vm, Class::Resource, Effect::Hardware(1_000_000),
+        "a CPU that is too hot, or one that a neighbour takes most of";
+
+    /// Lets the clocks of a VM run on while its CPU stands, where it is in user mode after so
+    /// many instructions: a slice of 10 ms or more makes the guest's scheduler switch there.
+    Preempt = Preempt { target: usize;
+        /// Length of the slice, in ns; 0 takes back what is to come.
+        slice_ns: u64 = Param::time("for", MIN, (10 * MS, 50 * MS), 20 * MS),
+        /// Instructions that are to retire before it.
+        instructions: u64 = Param::place("after", 10_000_000_000, 1_000)
+            .of(Unit::Instructions).usually(1, 1_000_000) },
+        "preempt", "preempt", Shape::Vm, Class::Resource, Effect::Memory(0),
+        "a thread loses its CPU between two instructions that belong together";
+
+    /// Flips a bit of the VM's memory.
+    BitFlip = MemoryBitFlip { target: usize;
+        /// The number of the bit, from the first of memory on, and again from there.
+        bit: u64 = Param::place("at", (3 << 33) - 1, 1 << 28) },
+        "bit-flip", "memory bit flip", Shape::Vm, Class::Resource, Effect::None,
+        "memory without error correction, or with more errors than it corrects";
+
+    /// A pulse on a line of the VM's interrupt controller that no device made.
+    Irq = InjectInterrupt { target: usize;
+        /// The line.
+        line: u8 = Param::place("on", 15, 6) },
+        "irq", "irq", Shape::Vm, Class::Interrupt, Effect::None,
+        "a device or a wire with a glitch";
+
+    /// A non-maskable interrupt.
+    Nmi = InjectNmi { target: usize; },
+        "nmi", "nmi", Shape::Vm, Class::Interrupt, Effect::None,
+        "a watchdog, a memory error or an operator's button";
+
+    /// An interrupt whose cause is gone when the CPU asks for it.
+    SpuriousInterrupt = SpuriousInterrupt { target: usize; },
+        "spurious-interrupt", "spurious interrupt", Shape::Vm, Class::Interrupt, Effect::None,
+        "a device that takes its request back too late";
 }
 
 impl Fault {

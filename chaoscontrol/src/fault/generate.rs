@@ -43,12 +43,13 @@ impl Default for Generator {
 
 /// Faults that undo others are useful only after them; and a kill that nobody
 /// undoes leaves little to see. One of `odds` out of four is followed by its undoing.
-const UNDOING: [(FaultKind, FaultKind, u64); 5] = [
+const UNDOING: [(FaultKind, FaultKind, u64); 6] = [
     (FaultKind::Kill, FaultKind::Restart, 3),
     (FaultKind::Partition, FaultKind::Heal, 2),
     (FaultKind::OneWayPartition, FaultKind::Heal, 2),
     (FaultKind::Loss, FaultKind::Heal, 1),
     (FaultKind::Pause, FaultKind::Resume, 1),
+    (FaultKind::Clog, FaultKind::Release, 3),
 ];
 
 impl Generator {
@@ -298,7 +299,10 @@ mod tests {
 
     #[test]
     fn every_kind_is_drawn_often_and_only_the_allowed_ones() {
-        let g = Generator::default();
+        let g = Generator {
+            aims: FaultKind::all().map(Aim::of).collect(),
+            ..Generator::default()
+        };
         let all = many(&g);
         for kind in FaultKind::all() {
             assert!(

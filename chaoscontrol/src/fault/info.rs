@@ -89,6 +89,31 @@ impl Param {
         Param { unit, ..self }
     }
 
+    /// The same, of which more is milder.
+    pub(super) const fn better(self) -> Param {
+        Param {
+            sense: Sense::More,
+            ..self
+        }
+    }
+
+    /// The same, drawn between `least` and `most`.
+    pub(super) const fn usually(self, least: i64, most: i64) -> Param {
+        Param {
+            usual: (least, most),
+            ..self
+        }
+    }
+
+    /// A plain number from 0 to `max`, none of which is milder than another.
+    pub(super) const fn place(word: &'static str, max: i64, default: i64) -> Param {
+        Param {
+            unit: Unit::Number,
+            sense: Sense::Place,
+            ..Param::time(word, max, (1, max), default)
+        }
+    }
+
     /// The same, which may be left out.
     pub(super) const fn or_none(self) -> Param {
         Param {

@@ -176,12 +176,13 @@ fn quoted(value: &str) -> Result<&str, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FaultKind, Generator, Stream};
+    use super::super::{Aim, FaultKind, Generator, Stream};
     use super::*;
 
     #[test]
     fn generated_schedules_survive_both_text_forms() {
         let g = Generator {
+            aims: FaultKind::all().map(Aim::of).collect(),
             vms: 4,
             clients: 1,
             ..Generator::default()

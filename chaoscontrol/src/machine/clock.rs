@@ -83,6 +83,20 @@ impl Clock {
         self.base_time = self.base_time.saturating_add(ahead);
     }
 
+    /// Lets the next instruction, number `retired`, be at exactly `time`: later than it was, or
+    /// earlier, though not before the last change of rate, while none of its clocks were read.
+    pub fn stand_until(&mut self, retired: u64, time: u64) {
+        let now = self.time(retired);
+        self.base_time = self.base_time.saturating_add(time).saturating_sub(now);
+    }
+
+    /// Moves all that is to come by `ns`, the local clock as well: between now and then it
+    /// stands still.
+    pub fn shift(&mut self, ns: u64) {
+        self.base_time = self.base_time.saturating_add(ns);
+        self.then = self.then.saturating_add(ns);
+    }
+
     /// L in ns at T = `time`, which is not before the last change of rate.
     pub fn local(&self, time: u64) -> u64 {
         let elapsed = time.saturating_sub(self.then) as u128;
@@ -179,6 +193,19 @@ mod tests {
         assert_eq!(clock.local(3_000_000), 4_000_000);
         clock.set_skew(3_000_000, 0);
         assert_eq!(clock.local(3_000_007), 4_000_007);
+    }
+
+    #[test]
+    fn what_is_left_of_a_stall_can_be_taken_back() {
+        let mut clock = Clock::new(10);
+        clock.set_skew(100, 500_000);
+        clock.stand_until(10, 1_000);
+        assert_eq!((clock.time(10), clock.local(1_000)), (1_000, 1_450));
+        clock.stand_until(10, 300);
+        assert_eq!((clock.time(10), clock.local(300)), (300, 400));
+        clock.shift(50);
+        assert_eq!((clock.time(10), clock.local(350)), (350, 400));
+        assert_eq!((clock.time(11), clock.local(360)), (360, 415));
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn upsets_come_alike_on_both_engines() {
             match ms {
                 3 | 17 => vm.nmi(),
                 5 => vm.interrupt(0),
-                8 => vm.stall(3 * MS),
+                8 => vm.stall_until(11 * MS),
                 12 => vm.set_speed(50_000),
                 15 => vm.set_speed(1_000_000),
                 20 => vm.preempt(0, 5 * MS),

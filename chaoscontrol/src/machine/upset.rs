@@ -16,11 +16,16 @@ impl DeterministicVm {
         self.state.clock.set_speed(self.cpu.count(), ppm);
     }
 
-    /// Lets all of the machine's clocks run on by `ns` of cluster time while it executes
-    /// nothing. What falls due meanwhile, it finds when it goes on.
-    pub fn stall(&mut self, ns: u64) {
-        let end = self.time().saturating_add(ns);
-        self.state.clock.jump(self.cpu.count(), end);
+    /// Lets the machine execute nothing before T = `time`, which has not passed, while all its
+    /// clocks run on. What falls due meanwhile, it finds when it goes on. Takes back what is
+    /// left of an earlier stall.
+    pub fn stall_until(&mut self, time: u64) {
+        self.state.clock.stand_until(self.cpu.count(), time);
+    }
+
+    /// Goes on `ns` later than it would have, its clocks standing still meanwhile.
+    pub fn put_off(&mut self, ns: u64) {
+        self.state.clock.shift(ns);
     }
 
     /// Lets the clocks run on by `slice_ns` while the CPU stands, once it has retired
@@ -31,7 +36,7 @@ impl DeterministicVm {
     /// guest executes.
     pub fn preempt(&mut self, instructions: u64, slice_ns: u64) {
         if self.config.counts_exits() {
-            return self.stall(slice_ns);
+            return self.lose(slice_ns);
         }
         let at = self.retired().saturating_add(instructions);
         let slice = self.state.preemptions.entry(at).or_default();
@@ -75,8 +80,13 @@ impl DeterministicVm {
             return false;
         }
         let first = self.state.preemptions.pop_first();
-        self.stall(first.map_or(0, |(_, slice)| slice));
+        self.lose(first.map_or(0, |(_, slice)| slice));
         true
+    }
+
+    fn lose(&mut self, ns: u64) {
+        let end = self.time().saturating_add(ns);
+        self.stall_until(end);
     }
 
     /// Whether a preemption waits for nothing but user mode.

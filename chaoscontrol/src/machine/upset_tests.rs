@@ -102,7 +102,7 @@ fn preemptions_are_the_same_however_runs_are_cut() {
         vm.preempt(123_460, 12 * MS);
         vm.preempt(123_460, 1);
         vm.preempt(9_000_000, 25 * MS);
-        vm.set_skew(123_456);
+        vm.set_skew(vm.time(), 123_456);
     };
     let mut whole = process();
     upset(&mut whole);
@@ -156,7 +156,8 @@ fn a_stall_lets_clocks_run_on_while_nothing_executes() {
     let mut vm = machine(timer_guest());
     vm.run_until(10 * MS);
     let (before, count) = (vm.retired(), small::word(&vm.ram, RESULTS));
-    vm.stall(100 * MS);
+    vm.stall_until(200 * MS);
+    vm.stall_until(110 * MS);
     assert_eq!(vm.run_until(109 * MS), Stop::Time);
     assert_eq!(vm.retired(), before);
     assert_eq!((vm.time(), vm.local_time()), (110 * MS, 110 * MS));

@@ -224,10 +224,10 @@ impl DeterministicVm {
         self.state.inputs.insert((at, seq), input);
     }
 
-    /// From now on the guest's clocks and timers run `ppm` parts per million fast.
-    pub fn set_skew(&mut self, ppm: i64) {
-        let now = self.time();
-        self.state.clock.set_skew(now, ppm);
+    /// From T = `time` on, which is now for the cluster, the guest's clocks and timers run
+    /// `ppm` parts per million fast.
+    pub fn set_skew(&mut self, time: u64, ppm: i64) {
+        self.state.clock.set_skew(time, ppm);
     }
 
     /// Joins a timeline on which it is T = `time` now; the guest's own clock goes on unmoved.

@@ -49,7 +49,7 @@ fn an_idle_guest_wakes_at_each_tick() {
     vm.run_until(1000 * MS + MS / 2);
     assert_eq!(result(&vm), 1000);
     assert!(vm.retired() < 10_000);
-    vm.set_skew(500_000);
+    vm.set_skew(vm.time(), 500_000);
     vm.run_until(3000 * MS);
     assert!((3998..4001).contains(&result(&vm)), "{}", result(&vm));
 }

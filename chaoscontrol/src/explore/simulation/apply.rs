@@ -20,6 +20,14 @@ impl Simulation {
             Fault::NetworkJitter { target, jitter_ns } => cluster.jitter(*target, *jitter_ns),
             Fault::PacketLoss { target, rate_ppm } => cluster.loss(*target, *rate_ppm),
             Fault::PacketReorder { target, window_ns } => cluster.reorder(*target, *window_ns),
+            Fault::NetworkBandwidth {
+                target,
+                bytes_per_s,
+            } => cluster.bandwidth(*target, *bytes_per_s),
+            Fault::PacketCorruption { target, rate_ppm } => cluster.corruption(*target, *rate_ppm),
+            Fault::PacketDuplicate { target, rate_ppm } => cluster.duplicate(*target, *rate_ppm),
+            Fault::NetworkClog { target } => cluster.clog(*target),
+            Fault::NetworkRelease { target } => cluster.release(*target),
             Fault::NetworkHeal => cluster.heal(),
             Fault::ProcessKill { target } => cluster.kill(*target),
             Fault::ProcessPause {
@@ -35,6 +43,20 @@ impl Simulation {
             Fault::ClockJump { target, offset_ns } => {
                 cluster.wall_jump(*target, *offset_ns);
             }
+            Fault::ClockStall {
+                target,
+                duration_ns,
+            } => cluster.stall(*target, *duration_ns),
+            Fault::CpuSlow { target, rate_ppm } => cluster.cpu_speed(*target, *rate_ppm),
+            Fault::Preempt {
+                target,
+                slice_ns,
+                instructions,
+            } => cluster.preempt(*target, *slice_ns, *instructions),
+            Fault::MemoryBitFlip { target, bit } => cluster.flip_bit(*target, *bit),
+            Fault::InjectInterrupt { target, line } => cluster.interrupt(*target, *line),
+            Fault::InjectNmi { target } => cluster.nmi(*target),
+            Fault::SpuriousInterrupt { target } => cluster.spurious(*target),
         }
         self.oracle.fault(&fault);
         if cause != Cause::Recovery {
