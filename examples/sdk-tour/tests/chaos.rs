@@ -169,6 +169,37 @@ async fn orders_its_own_faults(node: Node) -> Result {
     Ok(())
 }
 
+/// Programs that are packed beside the test run as if they were installed.
+#[chaos_test(
+    vms = 1,
+    rounds = 1,
+    branches = 1,
+    duration = "1s",
+    quiet = "500ms",
+    binaries = ["/bin/cat", "/bin/sleep"]
+)]
+fn runs_other_programs(node: Node) -> Result {
+    let mut sleep = node.command("sleep").arg("1000").spawn()?;
+    node.setup_complete();
+    let output = node.command("cat").stdin("purr").output()?;
+    assert_always!(output.stdout == b"purr", "a program's output comes back");
+    // Without `may_fail` a status other than 0 fails the test.
+    let status = node
+        .command("cat")
+        .arg("/no/such/file")
+        .may_fail()
+        .status()?;
+    assert_always!(!status.success(), "a program's status comes back");
+    assert_always!(
+        sleep.try_wait()?.is_none(),
+        "a program runs beside the body"
+    );
+    // Nor would it be allowed to end by a signal, but for who has sent it.
+    sleep.kill()?;
+    sleep.wait()?;
+    Ok(())
+}
+
 /// Passes only if exploration finds the failure.
 #[chaos_test(vms = 1, rounds = 1, branches = 1, duration = "1s", quiet = "500ms")]
 #[should_panic(expected = "out of luck")]
