@@ -9,7 +9,7 @@ use super::config::VmConfig;
 use super::memory::MemorySnapshot;
 use super::stop::VmError;
 use super::vm::{DeterministicVm, MachineState};
-use crate::cpu::{CpuState, RamError};
+use crate::cpu::{CpuState, RamError, Vcpu};
 use crate::devices::disk::Disk;
 
 /// A machine at one moment. Clones and successive snapshots share what is equal.
@@ -68,6 +68,8 @@ impl DeterministicVm {
     /// A snapshot of another memory size; the machine is unchanged then.
     pub fn restore(&mut self, snapshot: &VmSnapshot) -> Result<(), RamError> {
         let whole = &*snapshot.0;
+        // Whatever an instruction still stores that was cut off goes to the old memory.
+        let _ = self.cpu.finish();
         self.cpu.mark_written();
         whole.memory.restore(&self.ram, &self.base)?;
         self.base = whole.memory.clone();

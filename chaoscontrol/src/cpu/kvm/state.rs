@@ -69,11 +69,11 @@ fn task(s: &Segment, svm: bool) -> kvm_segment {
 /// The bit of a task-state segment's type that is set in the one that is in use.
 const BUSY: u8 = 2;
 
-/// Whether KVM uses SVM here.
+/// Whether KVM uses SVM here: on AMD's processors and Hygon's. All others have VMX.
 fn has_svm() -> bool {
-    let vendor = std::arch::x86_64::__cpuid(0);
-    const INTEL: u32 = u32::from_le_bytes(*b"Genu");
-    vendor.ebx != INTEL
+    let [amd, hygon] = [b"Auth", b"Hygo"].map(|name| u32::from_le_bytes(*name));
+    let vendor = std::arch::x86_64::__cpuid(0).ebx;
+    vendor == amd || vendor == hygon
 }
 
 fn from_segment(s: &kvm_segment) -> Segment {
