@@ -115,6 +115,8 @@ fn ending(status: ExitStatus) -> Ending {
 
 #[cfg(test)]
 mod tests {
+    use std::{env, process};
+
     use super::*;
 
     fn shell(script: &str) -> Command {
@@ -147,12 +149,16 @@ mod tests {
     #[test]
     fn time_ends_a_command_and_its_children() {
         let begun = Instant::now();
-        let mut command = shell("echo on; sleep 100; echo off");
+        let late = env::temp_dir().join(format!("chaoscontrol-late-{}", process::id()));
+        let script = format!("(sleep 1; touch {late:?}) & echo on; sleep 100; echo off");
+        let mut command = shell(&script);
         command.timeout = Duration::from_millis(300);
         let outcome = collect(&command, &mut |_| {});
         assert_eq!(outcome.ending, Ending::TimedOut);
         assert_eq!(outcome.output, "on\n");
         assert!(begun.elapsed() < Duration::from_secs(50));
+        thread::sleep(Duration::from_millis(1500));
+        assert!(!late.exists());
     }
 
     #[test]

@@ -211,7 +211,7 @@ mod tests {
             (
                 "printf '\\036done\\n'",
                 "on its way",
-                "said Done out of turn",
+                "it said Done out of turn",
             ),
             (
                 "printf '\\036ready\\n'; kill -9 $$",
@@ -227,7 +227,7 @@ mod tests {
         for (script, during, why) in cases {
             let failed = serve(script, LONG).0.unwrap_err();
             assert!(failed.during.contains(during), "{script}: {failed:?}");
-            assert!(failed.why.contains(why), "{script}: {failed:?}");
+            assert_eq!(failed.why, why, "{script}");
         }
     }
 

@@ -80,14 +80,19 @@ fn a_run_is_the_same_however_it_is_cut_forked_and_restored() {
         vm.run_until(3 * MS + 77);
         let snapshot = vm.snapshot();
         let before = vm.state_hash();
+        let written = memory(&vm, RESULTS);
+        assert!(written.iter().any(|&byte| byte != 0));
         vm.run_until(9 * MS);
         assert_eq!(vm.state_hash(), whole.state_hash());
+        assert!(memory(&vm, RESULTS) != written);
         let mut fork = DeterministicVm::from_snapshot(&snapshot).unwrap();
         assert_eq!(fork.state_hash(), before);
+        assert!(memory(&fork, RESULTS) == written);
         fork.run_until(9 * MS);
         assert_eq!(fork.state_hash(), whole.state_hash());
         vm.restore(&snapshot).unwrap();
         assert_eq!(vm.state_hash(), before);
+        assert!(memory(&vm, RESULTS) == written);
         vm.run_until(9 * MS);
         assert_eq!(vm.state_hash(), whole.state_hash());
     }

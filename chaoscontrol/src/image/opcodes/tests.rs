@@ -182,6 +182,12 @@ fn damaged_files_are_errors_or_findings() {
     for length in 0..whole.len() {
         let _ = sweep::sites(&whole[..length]);
     }
+    // Sizes, offsets and addresses beyond all bounds.
+    for at in 0..whole.len() - 8 {
+        let mut damaged = whole.clone();
+        damaged[at..at + 8].fill(0xFF);
+        let _ = sweep::sites(&damaged);
+    }
     // Every byte of the headers, tables and code, with values that sizes and offsets dislike.
     for at in 0..whole.len() {
         for value in [0, 1, 0x7F, 0x80, 0xFE, 0xFF, whole[at] ^ 0x10] {
