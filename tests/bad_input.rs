@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use chaoscontrol::image::disk;
+
 use case::{Case, MANIFEST};
 
 /// Ends that are the test's failure, and what the report says of them.
@@ -200,6 +202,90 @@ fn bad_kernels_and_caches_are_named_with_the_ways_out() {
     case.fails_with(
         &[("CHAOS_CACHE", "/proc/full")],
         "the cache folder /proc/full",
+    );
+}
+
+#[test]
+fn bad_disks_are_named_and_nobody_writes_to_an_image() {
+    let case = Case::new("uses_its_disk", "disk");
+    let wrong = "is `5`, and must be a size from 4M to 64G in whole pages of 4K";
+    case.fails_with(&[("CHAOS_DISK", "5")], &format!("CHAOS_DISK {wrong}"));
+    let manifest = format!("{MANIFEST}disk = 5\n");
+    fs::write(case.folder.join("Cargo.toml"), manifest).unwrap();
+    case.fails_with(&[], &format!("disk of [package.metadata.chaos] {wrong}"));
+    fs::write(case.folder.join("Cargo.toml"), MANIFEST).unwrap();
+
+    // A path is relative to the package.
+    let image = case.folder.join("disk.img");
+    let named = image.to_str().unwrap();
+    let fails = |wanted: &str| case.fails_with(&[("CHAOS_DISK", "disk.img")], wanted);
+    fails(&format!(
+        "the disk image {named} cannot be read: No such file"
+    ));
+    fs::write(&image, [1; 700]).unwrap();
+    fails(&format!(
+        "the disk image {named} cannot be used: a disk of 700 bytes"
+    ));
+    fs::remove_file(&image).unwrap();
+    fs::create_dir(&image).unwrap();
+    fails(&format!("the disk image {named} is no file"));
+    fs::remove_dir(&image).unwrap();
+
+    // No file system at all.
+    fs::write(&image, vec![1; 1 << 20]).unwrap();
+    fails(
+        "cannot mount /dev/vda at /data: Invalid argument (os error 22); the kernel says: EXT4-fs (vda): ",
+    );
+    fs::remove_file(case.record()).unwrap();
+
+    let new = disk::empty(8 << 20, &|line| eprintln!("{line}")).unwrap_or_else(|e| panic!("{e}"));
+    let mut bytes = Vec::new();
+    new.image.write_to(&mut bytes).unwrap();
+    fs::write(&image, &bytes).unwrap();
+    let text = fails("/dev/vda /data ext4 rw,nodev,");
+    assert!(text.contains(" of 16384 sectors"), "{text}");
+    let hash = format!("new disk {:032x}", new.hash);
+    assert!(text.contains(&hash), "no {hash:?} in\n{text}");
+    assert!(fs::read(&image).unwrap() == bytes, "somebody wrote to it");
+    // As it was recorded, whatever is set now.
+    let text = case.fails_with(&[], "replayed exactly");
+    assert!(text.contains(" of 16384 sectors"), "{text}");
+    let other = [&bytes[..], &[0; 4096]].concat();
+    fs::write(&image, other).unwrap();
+    let text = case.fails_with(&[], "recorded with another content of the new disk");
+    assert!(text.contains(" of 16392 sectors"), "{text}");
+}
+
+#[test]
+fn an_image_that_is_changed_meanwhile_fails_the_test() {
+    let case = Case::new("explores_for_days", "image");
+    let image = case.folder.join("disk.img");
+    let new = disk::empty(8 << 20, &|line| eprintln!("{line}")).unwrap_or_else(|e| panic!("{e}"));
+    new.image
+        .write_to(fs::File::create(&image).unwrap())
+        .unwrap();
+    let mut command = case.command();
+    command
+        .env("CHAOS_DISK", &image)
+        .env("CHAOS_WALL_LIMIT", "8s");
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    // Into the exploration, as below.
+    thread::sleep(Duration::from_secs(5));
+    fs::write(&image, [1; 512]).unwrap();
+    let output = child.unwrap().wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(101), "{text}");
+    let changed = format!(
+        "the disk image {} was changed while it was in use",
+        image.display()
+    );
+    assert!(text.contains(&changed), "{text}");
+    assert!(
+        text.contains("it found this: ran out of time at round "),
+        "{text}"
     );
 }
 

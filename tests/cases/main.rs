@@ -107,6 +107,21 @@ fn fills_its_file_system(node: Node) -> Result {
     Ok(())
 }
 
+/// Says what its disk is, and writes to it.
+#[chaos_test]
+#[ignore = "for bad_input.rs"]
+fn uses_its_disk(node: Node) -> Result {
+    node.setup_complete();
+    let file = File::create(node.data_dir().join("written"))?;
+    file.write_all_at(&[7; 1 << 16], 0)?;
+    file.sync_all()?;
+    let mounts = fs::read_to_string("/proc/mounts")?;
+    let mount = mounts.lines().find(|line| line.contains(" /data "));
+    let size = fs::read_to_string("/sys/block/vda/size").unwrap_or_default();
+    let what = format!("{} of {} sectors", mount.unwrap_or_default(), size.trim());
+    Err(what.into())
+}
+
 #[chaos_test]
 #[ignore = "for bad_input.rs"]
 fn prints_without_end(node: Node) {

@@ -21,18 +21,19 @@ pub fn mount() -> Result<(), AgentError> {
     system::unmount(DATA_DIR)?;
     system::mount(DEVICE, c"ext4", DATA_DIR, libc::MS_NODEV, OPTIONS).map_err(|error| {
         let log = kernel_log();
-        let about = log.lines().filter(|line| line.contains("vda"));
-        let about: Vec<&str> = about.collect();
-        let last = &about[about.len().saturating_sub(QUOTED)..];
-        let why = match last {
+        // Behind the message's priority.
+        let lines = log.lines().filter_map(|line| Some(line.split_once('>')?.1));
+        let about = |line: &&str| ["EXT4-fs", "JBD2"].iter().any(|name| line.contains(name));
+        let about: Vec<&str> = lines.filter(about).collect();
+        let why = match &about[about.len().saturating_sub(QUOTED)..] {
             [] => error.why,
-            lines => format!("{}; the kernel says: {}", error.why, lines.join("; ")),
+            last => format!("{}; the kernel says: {}", error.why, last.join("; ")),
         };
         AgentError::new(error.what, why)
     })
 }
 
-/// The kernel's log, each line behind its priority and time; empty if it cannot be read.
+/// The kernel's log, each line behind its priority, as in `<6>`; empty if it cannot be read.
 fn kernel_log() -> String {
     /// SYSLOG_ACTION_READ_ALL of syslog(2).
     const READ_ALL: libc::c_int = 3;

@@ -88,7 +88,7 @@ pub enum DiskError {
 pub fn empty(size: u64, say: Say<'_>) -> Result<BaseImage, DiskError> {
     let tools = tools::locate(say)?;
     let path = ext4::provide(size, &tools, say)?;
-    BaseImage::read(&path)
+    Ok(BaseImage::read(&path)?.unwatched())
 }
 
 /// The image that is the file `path`.

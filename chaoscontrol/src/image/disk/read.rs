@@ -23,8 +23,8 @@ pub struct BaseImage {
     pub image: DiskImage,
     /// XXH3-128 of its size and all that is not zero.
     pub hash: u128,
-    path: PathBuf,
-    stamp: Stamp,
+    /// The file that has to stay as it is.
+    watched: Option<(PathBuf, Stamp)>,
 }
 
 /// What changes with a file's bytes.
@@ -78,25 +78,34 @@ impl BaseImage {
         Ok(BaseImage {
             image,
             hash,
-            path: path.to_owned(),
-            stamp,
+            watched: Some((path.to_owned(), stamp)),
         })
     }
 
-    /// Looks whether the file still holds what was read.
+    /// The same, of which no more than its bytes matters: it can be made again.
+    pub(super) fn unwatched(self) -> BaseImage {
+        BaseImage {
+            watched: None,
+            ..self
+        }
+    }
+
+    /// Looks whether a user's file still holds what was read.
     ///
     /// # Errors
     /// [`DiskError::Changed`] if it does not, or is gone.
     pub fn check(&self) -> Result<(), DiskError> {
-        let same = |data: Metadata| Stamp::of(&data) == self.stamp;
-        if self.path.metadata().is_ok_and(same) {
+        let Some((path, stamp)) = &self.watched else {
+            return Ok(());
+        };
+        if path.metadata().is_ok_and(|data| Stamp::of(&data) == *stamp) {
             return Ok(());
         }
         // Somebody touched it, perhaps without any change.
-        match BaseImage::read(&self.path) {
+        match BaseImage::read(path) {
             Ok(now) if now.hash == self.hash => Ok(()),
             _ => Err(DiskError::Changed {
-                path: self.path.display().to_string(),
+                path: path.display().to_string(),
             }),
         }
     }
