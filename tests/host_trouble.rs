@@ -258,6 +258,41 @@ fn a_disk_without_room_for_the_source_is_noticed_before_anything_is_fetched() {
 }
 
 #[test]
+fn a_host_without_mke2fs_fetches_it_or_says_what_to_do() {
+    let case = Case::new("passes", "mke2fs");
+    let script = r#"
+        exec 2>&1
+        IFS=:
+        for folder in $PATH:/usr/sbin:/sbin; do
+            [ ! -f "$folder/mke2fs" ] || mount --bind /dev/null "$folder/mke2fs"
+        done
+        CHAOS_OFFLINE=1 "$@" || echo "status $?"
+        echo "== end"
+        "$@" || echo "status $?"
+        CHAOS_OFFLINE=1 "$@" || echo "status $?""#;
+    let kernel = kernel::locate(&KernelRequest::default(), &|line| eprintln!("{line}"));
+    let kernel = kernel.unwrap_or_else(|error| panic!("{error}")).path;
+    let cache = case.folder.join("cache");
+    let executable = Path::new(env!("CARGO_BIN_EXE_cases"));
+    let text = on_small_disks(script, &case, executable, |command| {
+        command.env("CHAOS_CACHE", &cache).env("CHAOS_DISK", "16M");
+        command.env("CHAOS_KERNEL", &kernel);
+        command.env_remove("CHAOS_OFFLINE");
+    });
+    let (offline, fetched) = text.split_once("== end\n").unwrap();
+    for wanted in [
+        "status 101",
+        "mke2fs, which makes the file system of `disk = \"64M\"`, is not in the cache, and CHAOS_OFFLINE is set",
+        "install the package e2fsprogs",
+    ] {
+        assert!(offline.contains(wanted), "no {wanted:?} in\n{offline}");
+    }
+    let says = |line: &str| fetched.matches(line).count();
+    assert_eq!(says("fetching mke2fs (e2fsprogs)"), 1, "{fetched}");
+    assert_eq!(says("1 passed; 0 failed"), 2, "{fetched}");
+}
+
+#[test]
 fn a_full_disk_under_the_package_loses_no_failure() {
     let case = Case::new("returns_an_error", "disk");
     // Outside of cargo's target folder, what belongs to a build lies in the package.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chaoscontrol::cpu::choice::HostKvm;
 use chaoscontrol::image::kernel::{self, Variant};
-use chaoscontrol::image::{KernelRequest, cache};
+use chaoscontrol::image::{KernelRequest, cache, disk};
 use chaoscontrol::machine::{DeterministicVm, OutputKind, VmConfig};
 
 use crate::target::Target;
@@ -99,6 +99,11 @@ pub fn doctor(arguments: &[String]) -> Result<ExitCode, String> {
             Err(error) => row(false, &format!("guest kernel {name}: {error}"), ""),
         }
     }
+    let maker = match disk::maker() {
+        Some(version) => format!("file systems for `disk`: {version}"),
+        None => "file systems for `disk`: the first test that wants one fetches mke2fs".into(),
+    };
+    row(true, &maker, "");
     for tool in ["gcc", "apt-get", "dpkg-deb", "tar"] {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());

@@ -91,6 +91,12 @@ pub fn empty(size: u64, say: Say<'_>) -> Result<BaseImage, DiskError> {
     Ok(BaseImage::read(&path)?.unwatched())
 }
 
+/// What makes the host's file systems, by name and version; nothing if [`empty`] has to fetch
+/// it.
+pub fn maker() -> Option<String> {
+    tools::of_host().map(|tools| tools.version)
+}
+
 /// The image that is the file `path`.
 ///
 /// # Errors

@@ -32,15 +32,19 @@ pub struct Tools {
     pub version: String,
 }
 
+/// The host's tools, if it has them.
+pub fn of_host() -> Option<Tools> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(FOLDERS.map(|part| Path::new("/").join(part)));
+    in_folders(folders, &env::var_os("LD_LIBRARY_PATH").unwrap_or_default())
+}
+
 /// The host's tools, or else fetched ones.
 ///
 /// # Errors
 /// It has none, and they cannot be fetched.
 pub fn locate(say: Say<'_>) -> Result<Tools, DiskError> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(FOLDERS.map(|part| Path::new("/").join(part)));
-    let libraries = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    if let Some(tools) = in_folders(folders, &libraries) {
+    if let Some(tools) = of_host() {
         return Ok(tools);
     }
     let below = |folder: &Path| {
