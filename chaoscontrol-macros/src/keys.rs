@@ -102,16 +102,21 @@ pub const NETWORK_FAULTS: [&str; 10] = [
 ];
 
 /// The faults that it may name and that reach servers only, unless [`CLIENTS`] follows.
-pub const VM_FAULTS: [&str; 12] = [
+pub const VM_FAULTS: [&str; 17] = [
     "kill",
     "pause",
     "restart",
+    "kill-process",
+    "stop-process",
+    "continue-process",
     "skew",
     "wall-clock-jump",
     "stall",
+    "clock-strobe",
     "slow-cpu",
     "preempt",
     "bit-flip",
+    "memory-pressure",
     "irq",
     "nmi",
     "spurious-interrupt",

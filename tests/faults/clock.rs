@@ -83,3 +83,39 @@ fn stall(node: Node) -> Result {
     assert!(ended < 2 * SECOND, "taken back: {ended:?}");
     Ok(())
 }
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, faults = [])]
+fn clock_strobe(node: Node) -> Result {
+    if node.role() == Role::Server {
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    let first = asker.answer()?;
+    // The server's wall clock against its monotonic one, every 30 ms for a second.
+    let mut offsets = || -> Result<Vec<i64>> {
+        let mut offsets = Vec::new();
+        let mut last = Duration::ZERO;
+        for _ in 0..30 {
+            let answer = asker.answer()?;
+            assert!(answer.monotonic > last);
+            last = answer.monotonic;
+            let expected = first.wall + (answer.monotonic - first.monotonic);
+            let apart = answer.wall.as_millis() as i64 - expected.as_millis() as i64;
+            assert!((apart + 1) % 5_000 <= 2, "{apart} ms");
+            offsets.push((apart + 1) / 5_000);
+            thread::sleep(NAP / 3);
+        }
+        offsets.dedup();
+        Ok(offsets)
+    };
+    assert_eq!(offsets()?, [0]);
+    node.faults()
+        .order("clock strobe vm 0 by 5 s every 100 ms")?;
+    let swings = offsets()?;
+    assert!((6..20).contains(&swings.len()), "{swings:?}");
+    node.faults()
+        .order("clock strobe vm 0 by 0 s every 100 ms")?;
+    thread::sleep(NAP);
+    assert_eq!(offsets()?, [0], "its end leaves true time");
+    Ok(())
+}

@@ -3,6 +3,7 @@
 
 mod clock;
 mod interrupt;
+mod memory;
 mod network;
 mod process;
 mod repeat;

@@ -1,5 +1,6 @@
 //! Machines that come and go.
 
+use std::fs;
 use std::thread;
 
 use chaoscontrol::prelude::*;
@@ -68,6 +69,60 @@ fn resume(node: Node) -> Result {
     node.faults().order("pause vm 0")?;
     assert!(!asker.reaches()? && !asker.reaches()? && !asker.reaches()?);
     node.faults().order("resume vm 0")?;
+    assert!(asker.reaches()?);
+    Ok(())
+}
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, faults = [])]
+fn kill_process(node: Node) -> Result {
+    let kept = node.data_dir().join("kept");
+    if node.role() == Role::Server {
+        let lives = fs::read(&kept).unwrap_or_default().len();
+        assert_eq!(lives, node.incarnation() as usize, "its files are there");
+        fs::write(&kept, vec![0; lives + 1])?;
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    thread::sleep(SECOND);
+    let before = asker.answer()?;
+    for life in 1..=2 {
+        node.faults().order("kill process in vm 0")?;
+        let after = asker.answer()?;
+        assert_eq!(after.incarnation, life);
+        assert!(after.monotonic < before.monotonic, "a new process");
+        assert!(after.wall > before.wall);
+    }
+    Ok(())
+}
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, faults = [])]
+fn stop_process(node: Node) -> Result {
+    if node.role() == Role::Server {
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    let before = asker.answer()?;
+    node.faults().order("stop process in vm 0 for 3 s")?;
+    assert!(!asker.reaches()? && !asker.reaches()?);
+    thread::sleep(2 * SECOND);
+    let after = asker.answer()?;
+    let aged = after.monotonic - before.monotonic;
+    assert!(aged > 3 * SECOND, "the machine's clocks went on: {aged:?}");
+    assert!(after.naps - before.naps < 20, "all threads stood still");
+    assert_eq!(after.incarnation, 0);
+    assert_eq!(after.heard - before.heard, 3, "what came meanwhile waited");
+    Ok(())
+}
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, faults = [])]
+fn continue_process(node: Node) -> Result {
+    if node.role() == Role::Server {
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    node.faults().order("stop process in vm 0")?;
+    assert!(!asker.reaches()? && !asker.reaches()? && !asker.reaches()?);
+    node.faults().order("continue process in vm 0")?;
     assert!(asker.reaches()?);
     Ok(())
 }

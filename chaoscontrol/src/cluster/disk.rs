@@ -63,9 +63,13 @@ impl SimulationController {
         self.drive(vm, |faults| faults.slow_ns = ns);
     }
 
-    /// Ends all faults of VM `vm`'s disk. What they did to its contents stays.
+    /// Ends all faults of VM `vm`'s disk, [`Self::fill_disk`] too. What they did to its
+    /// contents stays.
     pub fn disk_heal(&mut self, vm: usize) {
         self.drive(vm, |faults| *faults = DiskFaults::default());
+        if self.state.orders.is_full(vm) {
+            self.fill_disk(vm, false);
+        }
     }
 
     /// VM `vm`'s disk loses what it had not made durable, and goes on, as does the VM.

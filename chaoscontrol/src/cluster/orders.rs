@@ -1,7 +1,7 @@
 //! What agents were ordered to do, and what became of it. An order takes effect some time
 //! after it was given, or never; whoever reads a timeline has to know which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use chaoscontrol_guest::protocol::Control;
@@ -88,11 +88,18 @@ pub(super) struct Orders {
     given: u32,
     /// By number, and whether its agent has confirmed it.
     known: BTreeMap<u32, (Order, bool)>,
+    /// The VMs whose agents were last ordered to take all space.
+    full: BTreeSet<usize>,
 }
 
 impl Orders {
     /// Remembers that `control` is ordered of VM `vm`, and returns its number.
     pub(super) fn give(&mut self, vm: usize, at: u64, control: &Control<'_>) -> u32 {
+        match control {
+            Control::FillDisk { full: true } => self.full.insert(vm),
+            Control::FillDisk { full: false } => self.full.remove(&vm),
+            _ => false,
+        };
         self.given = self.given.wrapping_add(1).max(1);
         let id = self.given;
         let what = control.to_string();
@@ -134,6 +141,7 @@ impl Orders {
             .into_iter()
             .partition::<BTreeMap<_, _>, _>(|(_, (order, _))| order.vm == vm);
         self.known = others;
+        self.full.remove(&vm);
         of_vm
             .into_values()
             .filter(|(_, confirmed)| !confirmed)
@@ -143,6 +151,11 @@ impl Orders {
                 outcome: Outcome::Lost,
             })
             .collect()
+    }
+
+    /// Whether VM `vm`'s agent was ordered to take all space, and not to give it back.
+    pub(super) fn is_full(&self, vm: usize) -> bool {
+        self.full.contains(&vm)
     }
 
     /// Whether any order is known.
@@ -194,6 +207,7 @@ mod tests {
         let other = orders.give(1, 5, &KILL);
         let lost = orders.give(0, 5, &Control::FillDisk { full: true });
         orders.confirm(0, done, 3, 6).unwrap();
+        assert!(orders.is_full(0) && !orders.is_full(1));
         let told: Vec<String> = orders.lose(0, 7).iter().map(|r| r.to_string()).collect();
         assert_eq!(
             told,
@@ -201,6 +215,7 @@ mod tests {
         );
         assert_eq!(orders.confirm(0, lost, 0, 8), None);
         assert!(orders.confirm(1, other, 0, 8).is_some());
+        assert!(!orders.is_full(0), "it woke with what was free");
     }
 
     #[test]

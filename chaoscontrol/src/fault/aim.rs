@@ -26,11 +26,11 @@ pub struct Aim {
     pub whom: Whom,
 }
 
-/// What follows a name that is meant for clients.
 /// Kinds that are drawn only where a test names them: hardly any program promises to survive
 /// them, so what they break says little about it.
-const ON_REQUEST: [FaultKind; 1] = [FaultKind::BitFlip];
+const ON_REQUEST: [FaultKind; 2] = [FaultKind::BitFlip, FaultKind::MemoryPressure];
 
+/// What follows a name that is meant for clients.
 const CLIENTS: &str = " clients";
 
 impl Aim {

@@ -121,6 +121,25 @@ faults! {
         "restart", "restart", Shape::Vm, Class::Process, Effect::Known,
         "a machine reboots, or a supervisor starts it again";
 
+    /// Processes of a VM are killed. A body whose process it was starts again 100 ms later, its
+    /// incarnation one higher and its files as they were, and what it had started is gone.
+    KillProcess = ProcessKillNamed { target: usize, name: String; },
+        "kill-process", "kill process", Shape::Process, Class::Process, Effect::Known,
+        "a crash, an operator or a deployment ends a service, and its supervisor starts it again";
+
+    /// Processes of a VM stand still with all their threads, while the VM and its clocks go on.
+    StopProcess = ProcessStopNamed { target: usize, name: String;
+        /// Continued by itself after so many ns; `None` until a continue or the end of faults.
+        duration_ns: Option<u64> =
+            Param::time("for", 60 * MIN, (50 * MS, 4 * SEC), SEC).or_none() },
+        "stop-process", "stop process", Shape::Process, Class::Process, Effect::Known,
+        "a long garbage collection, a debugger, or memory that comes from a slow disk";
+
+    /// Stopped processes of a VM go on.
+    ContinueProcess = ProcessContinueNamed { target: usize, name: String; },
+        "continue-process", "continue process", Shape::Process, Class::Process, Effect::Known,
+        "a process that stood still goes on with what it believed then";
+
     /// The VM's counters and timers run at a rate of (1,000,000 + ppm) per million.
     Skew = ClockSkew { target: usize;
         /// Deviation from the cluster's rate; 0 ends the skew.
@@ -141,6 +160,16 @@ faults! {
         duration_ns: u64 = Param::time("for", 60 * MIN, (50 * MS, 4 * SEC), SEC) },
         "stall", "clock stall", Shape::Vm, Class::Clock, Effect::Memory(0),
         "a host that was suspended, or ran other machines: deadlines have passed unnoticed";
+
+    /// The VM's wall clock jumps to and fro; its monotonic clock does not.
+    ClockStrobe = ClockStrobe { target: usize;
+        /// Where it jumps from true time, in ns; 0 ends the strobe.
+        offset_ns: i64 = Param::time("by", YEAR, (100 * MS, 60 * MIN), 5 * SEC).from(-YEAR),
+        /// How long it stays, there as at true time, in ns.
+        period_ns: u64 = Param::time("every", MIN, (10 * MS, SEC), 100 * MS)
+            .from(MS).better() },
+        "clock-strobe", "clock strobe", Shape::Vm, Class::Clock, Effect::Memory(0),
+        "two time servers that disagree, and a client that believes each in turn";
 
     /// The VM's CPU runs slower, and its clocks as ever.
     SlowCpu = CpuSlow { target: usize;
@@ -166,6 +195,14 @@ faults! {
         bit: u64 = Param::place("at", (3 << 33) - 1, 1 << 28) },
         "bit-flip", "memory bit flip", Shape::Vm, Class::Resource, Effect::None,
         "memory without error correction, or with more errors than it corrects";
+
+    /// Another process takes memory of the VM; when none is left, the kernel kills the largest
+    /// of the test's. A body's process that it kills starts again, as after `kill process`.
+    MemoryPressure = MemoryPressure { target: usize;
+        /// How many of a million bytes that are available at that time; 0 gives them back.
+        rate_ppm: u32 = Param::rate("of", (500_000, 1_000_000), 950_000) },
+        "memory-pressure", "memory pressure", Shape::Vm, Class::Resource, Effect::Memory(0),
+        "a neighbour with a leak, until the kernel has to kill somebody";
 
     /// A pulse on a line of the VM's interrupt controller that no device made.
     Irq = InjectInterrupt { target: usize;

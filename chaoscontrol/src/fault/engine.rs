@@ -72,8 +72,8 @@ pub struct Firing {
 struct Standing {
     network: bool,
     killed: BTreeSet<usize>,
-    /// Paused VMs and when each goes on by itself.
-    paused: BTreeMap<usize, Option<u64>>,
+    /// Paused VMs and stopped processes, and when each goes on by itself.
+    paused: BTreeMap<Target, Option<u64>>,
     /// What stands in one VM until the same fault ends it.
     troubled: BTreeSet<(FaultKind, usize)>,
     /// Net jump of each wall clock, in ns.
@@ -83,7 +83,7 @@ struct Standing {
 impl Standing {
     /// VM `vm` lost its power, and what only its memory knew.
     fn power_lost(&mut self, vm: usize) {
-        self.paused.remove(&vm);
+        self.paused.retain(|target, _| target.vms() != [vm]);
         // It wakes with the right wall time.
         self.jumped.remove(&vm);
         self.troubled
@@ -233,14 +233,9 @@ impl FaultEngine {
                 .paused
                 .iter()
                 .find(|(_, t)| **t == Some(at_ns))
-                .map(|(vm, _)| *vm);
-            if let Some(target) = resumed {
-                self.push(
-                    &mut firings,
-                    at_ns,
-                    Fault::ProcessResume { target },
-                    Cause::Recovery,
-                );
+                .map(|(target, _)| resuming(target));
+            if let Some(fault) = resumed {
+                self.push(&mut firings, at_ns, fault, Cause::Recovery);
             } else if let Some((_, fault)) = self.scheduled().filter(|(at, _)| *at == at_ns) {
                 let fault = fault.clone();
                 self.next += 1;
@@ -308,10 +303,26 @@ impl FaultEngine {
                 duration_ns,
             } if !s.killed.contains(&target) => {
                 let until = duration_ns.map(|d| now.saturating_add(d));
-                s.paused.insert(target, until);
+                s.paused.insert(Target::Vm(target), until);
             }
             Fault::ProcessResume { target } => {
-                s.paused.remove(&target);
+                s.paused.remove(&Target::Vm(target));
+            }
+            // What the body has started ends with it.
+            Fault::ProcessKillNamed { target, ref name } if name.is_empty() => {
+                let of_vm = |one: &Target| matches!(one, Target::Process(vm, _) if *vm == target);
+                s.paused.retain(|one, _| !of_vm(one));
+            }
+            Fault::ProcessKillNamed { .. } | Fault::ProcessContinueNamed { .. } => {
+                s.paused.remove(&parts.target);
+            }
+            Fault::ProcessStopNamed {
+                target,
+                duration_ns,
+                ..
+            } if !s.killed.contains(&target) => {
+                let until = duration_ns.map(|d| now.saturating_add(d));
+                s.paused.insert(parts.target, until);
             }
             Fault::ClockJump { target, offset_ns } if !s.killed.contains(&target) => {
                 let sum = s.jumped.entry(target).or_insert(0);
@@ -333,17 +344,25 @@ impl FaultEngine {
             target,
             offset_ns: sum.saturating_neg(),
         }));
-        all.extend(
-            s.paused
-                .keys()
-                .map(|&target| Fault::ProcessResume { target }),
-        );
+        all.extend(s.paused.keys().map(resuming));
         all.extend(
             s.killed
                 .iter()
                 .map(|&target| Fault::ProcessRestart { target }),
         );
         all
+    }
+}
+
+/// The fault by which a paused VM or a stopped process goes on.
+fn resuming(target: &Target) -> Fault {
+    match target {
+        Target::Vm(target) => Fault::ProcessResume { target: *target },
+        Target::Process(target, name) => Fault::ProcessContinueNamed {
+            target: *target,
+            name: name.clone(),
+        },
+        Target::All | Target::Sides(..) => unreachable!("only VMs and processes stand still"),
     }
 }
 
@@ -467,6 +486,28 @@ mod tests {
             ]
         );
         assert_eq!(e.fire(20 * SEC), []);
+    }
+
+    #[test]
+    fn stopped_processes_go_on_unless_they_are_gone() {
+        let mut e = engine(
+            "+1 s stop process redis in vm 0 for 500 ms\n+1 s stop process in vm 0\n\
+             +2 s stop process redis in vm 1\n+3 s kill process redis in vm 1\n\
+             +4 s stop process a in vm 1\n+4 s stop process b in vm 1\n+5 s kill process in vm 1\n\
+             +6 s memory pressure vm 0 of 50 %\n+7 s clock strobe vm 1 by 5 s every 20 ms\n\
+             +8 s memory pressure vm 1 of 50 %\n+9 s restart vm 1",
+        );
+        e.force_setup_complete(0);
+        let early = fired(&e.fire(9 * SEC));
+        assert_eq!(early[2], "1500 continue process redis in vm 0 Recovery");
+        assert_eq!(early.len(), 12);
+        assert_eq!(
+            fired(&e.fire(20 * SEC)),
+            [
+                "10000 memory pressure vm 0 of 0 % Recovery",
+                "10000 continue process in vm 0 Recovery",
+            ]
+        );
     }
 
     #[test]

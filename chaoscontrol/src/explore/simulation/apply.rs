@@ -1,5 +1,7 @@
 //! How each fault is done to a cluster.
 
+use chaoscontrol_guest::protocol::Signal;
+
 use crate::fault::{Cause, Fault, Firing, ScheduledFault};
 
 use super::timeline::EntryKind;
@@ -39,6 +41,15 @@ impl Simulation {
                 cluster.restart(*target);
                 self.counted[*target] = Counted::of(cluster.vm(*target));
             }
+            Fault::ProcessKillNamed { target, name } => {
+                cluster.signal(*target, name, Signal::Kill);
+            }
+            Fault::ProcessStopNamed { target, name, .. } => {
+                cluster.signal(*target, name, Signal::Stop);
+            }
+            Fault::ProcessContinueNamed { target, name } => {
+                cluster.signal(*target, name, Signal::Continue);
+            }
             Fault::ClockSkew { target, ppm } => cluster.skew(*target, i64::from(*ppm)),
             Fault::ClockJump { target, offset_ns } => {
                 cluster.wall_jump(*target, *offset_ns);
@@ -57,6 +68,16 @@ impl Simulation {
             Fault::InjectInterrupt { target, line } => cluster.interrupt(*target, *line),
             Fault::InjectNmi { target } => cluster.nmi(*target),
             Fault::SpuriousInterrupt { target } => cluster.spurious(*target),
+            Fault::ClockStrobe {
+                target,
+                offset_ns,
+                period_ns,
+            } => {
+                cluster.strobe(*target, *offset_ns, *period_ns);
+            }
+            Fault::MemoryPressure { target, rate_ppm } => {
+                cluster.memory_pressure(*target, *rate_ppm);
+            }
         }
         self.oracle.fault(&fault);
         if cause != Cause::Recovery {

@@ -1,0 +1,44 @@
+//! Memory that others take.
+
+use std::thread;
+
+use chaoscontrol::prelude::*;
+
+use crate::server::{Asker, serve};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MIB: [u8; 1 << 20] = [1; 1 << 20];
+
+/// Takes 40 MiB and gives them back, for ever.
+fn grow() -> ! {
+    loop {
+        // So much at once goes back to the kernel.
+        let mut hoard = Vec::with_capacity(40 << 20);
+        for _ in 0..40 {
+            hoard.extend_from_slice(&MIB);
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(std::hint::black_box(hoard));
+        thread::sleep(SECOND / 10);
+    }
+}
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, duration = "20s", faults = [])]
+fn memory_pressure(node: Node) -> Result {
+    if node.role() == Role::Server {
+        thread::spawn(|| grow());
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    thread::sleep(2 * SECOND);
+    assert_eq!(asker.answer()?.incarnation, 0, "there is enough for all");
+    node.faults().order("memory pressure vm 0 of 100 %")?;
+    thread::sleep(3 * SECOND);
+    node.faults().order("memory pressure vm 0 of 0 %")?;
+    thread::sleep(SECOND);
+    let after = asker.answer()?.incarnation;
+    assert!(after > 0, "the kernel has killed the largest process");
+    thread::sleep(3 * SECOND);
+    assert_eq!(asker.answer()?.incarnation, after, "as much as before");
+    Ok(())
+}
