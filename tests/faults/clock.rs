@@ -65,18 +65,18 @@ fn stall(node: Node) -> Result {
     }
     let mut asker = Asker::new(&node)?;
     let before = asker.answer()?;
-    node.faults().order("clock stall vm 0 for 5 s")?;
+    node.faults().order("clock stall vm 0 for 4 s")?;
     let early = asker.send(8)?;
-    assert!(asker.receive(4 * SECOND)?.is_none(), "it executes nothing");
+    assert!(asker.receive(3 * SECOND)?.is_none(), "it executes nothing");
     let late = asker.receive(2 * SECOND)?.ok_or("no answer")?;
     assert_eq!(late.number, early, "what came meanwhile waited");
     let monotonic = late.monotonic - before.monotonic;
     let wall = late.wall - before.wall;
     for clock in [monotonic, wall].map(|clock| clock.as_secs_f64()) {
-        assert!((clock - 5.0).abs() < 0.1, "its clocks ran on: {clock}");
+        assert!((clock - 4.0).abs() < 0.1, "its clocks ran on: {clock}");
     }
     assert!(late.naps - before.naps <= 2, "and no thread did");
-    node.faults().order("clock stall vm 0 for 60 s")?;
+    node.faults().order("clock stall vm 0 for 3500 ms")?;
     thread::sleep(SECOND);
     node.faults().order("clock stall vm 0 for 0 ms")?;
     let ended = asker.answer()?.monotonic - late.monotonic;

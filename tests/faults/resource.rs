@@ -73,7 +73,8 @@ fn available() -> Result<usize> {
 
 #[chaos_test(vms = 2, rounds = 1, branches = 1, faults = [], memory = "128M", must_finish = true)]
 fn bit_flip(node: Node) -> Result {
-    let pattern = vec![0x55u8; available()? / 4 * 3];
+    const PAGE: [u8; 4096] = [0x55; 4096];
+    let pattern = vec![PAGE[0]; available()? / 4 * 3];
     node.setup_complete();
     node.wait_setup(Duration::from_secs(30))?;
     if node.index() == 0 {
@@ -84,14 +85,19 @@ fn bit_flip(node: Node) -> Result {
         }
     }
     thread::sleep(500 * MS);
-    let flipped: Vec<u8> = pattern
-        .iter()
+    let pages = pattern.chunks(PAGE.len());
+    let other = pages.filter(|page| *page != &PAGE[..page.len()]);
+    let flipped: Vec<u8> = other
+        .flatten()
         .copied()
-        .filter(|byte| *byte != 0x55)
+        .filter(|byte| *byte != PAGE[0])
         .collect();
     if node.index() == 0 {
         assert!((1..=5).contains(&flipped.len()), "{flipped:?}");
-        assert!(flipped.iter().all(|byte| *byte == 0x55 ^ 2), "{flipped:?}");
+        assert!(
+            flipped.iter().all(|byte| *byte == PAGE[0] ^ 2),
+            "{flipped:?}"
+        );
     } else {
         assert!(flipped.is_empty(), "it was another VM's memory");
     }

@@ -154,10 +154,11 @@ faults! {
         "wall-clock-jump", "wall-clock jump", Shape::Vm, Class::Clock, Effect::Known,
         "a time server steps the clock, or an operator sets it";
 
-    /// The VM executes nothing for a while, and all its clocks run on.
+    /// The VM executes nothing for a while, and all its clocks run on. Its kernel has to look
+    /// at the PM timer before that wraps, after 4.69 s, so a stall is shorter.
     Stall = ClockStall { target: usize;
         /// For so long, in ns; 0 ends a stall.
-        duration_ns: u64 = Param::time("for", 60 * MIN, (50 * MS, 4 * SEC), SEC) },
+        duration_ns: u64 = Param::time("for", 4 * SEC, (50 * MS, 4 * SEC), SEC) },
         "stall", "clock stall", Shape::Vm, Class::Clock, Effect::Memory(0),
         "a host that was suspended, or ran other machines: deadlines have passed unnoticed";
 
@@ -174,7 +175,7 @@ faults! {
     /// The VM's CPU runs slower, and its clocks as ever.
     SlowCpu = CpuSlow { target: usize;
         /// Its speed, in millionths of the normal one.
-        rate_ppm: u32 = Param::rate("to", (5_000, 700_000), 100_000).from(1_000).better() },
+        rate_ppm: u32 = Param::rate("to", (20_000, 700_000), 100_000).from(1_000).better() },
         "slow-cpu", "slow cpu", Shape::Vm, Class::Resource, Effect::Hardware(1_000_000),
         "a CPU that is too hot, or one that a neighbour takes most of";
 
@@ -182,7 +183,7 @@ faults! {
     /// many instructions: a slice of 10 ms or more makes the guest's scheduler switch there.
     Preempt = Preempt { target: usize;
         /// Length of the slice, in ns; 0 takes back what is to come.
-        slice_ns: u64 = Param::time("for", MIN, (10 * MS, 50 * MS), 20 * MS),
+        slice_ns: u64 = Param::time("for", SEC, (10 * MS, 50 * MS), 20 * MS),
         /// Instructions that are to retire before it.
         instructions: u64 = Param::place("after", 10_000_000_000, 1_000)
             .of(Unit::Instructions).usually(1, 1_000_000) },
