@@ -215,9 +215,11 @@ fn static_program() -> Vec<u8> {
     file
 }
 
-/// A machine in which there are a program of ours, one of the system, and a static one.
-fn a_machine_with_programs() -> std::result::Result<VmSnapshot, Failed> {
-    let folder = std::env::temp_dir().join(format!("chaoscontrol-static-{}", std::process::id()));
+/// A machine in which there are a program of ours, one of the system, and a static one, for
+/// the test `purpose`.
+fn a_machine_with_programs(purpose: &str) -> std::result::Result<VmSnapshot, Failed> {
+    let name = format!("chaoscontrol-{purpose}-{}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("static"), static_program())?;
     let contents = Contents {
@@ -377,7 +379,7 @@ fn rdtsc_reads_the_kernels_clock() -> std::result::Result<(), Failed> {
 }
 
 fn programs_run_under_the_agent() -> std::result::Result<(), Failed> {
-    let mut cluster = cluster_of(&a_machine_with_programs()?, "programs", 1, 1)?;
+    let mut cluster = cluster_of(&a_machine_with_programs("programs")?, "programs", 1, 1)?;
     let told = messages(&mut cluster, 1000);
     let told: Vec<String> = told.into_iter().map(|(_, _, text)| text).collect();
     for wanted in [
@@ -408,7 +410,7 @@ fn programs_run_under_the_agent() -> std::result::Result<(), Failed> {
 }
 
 fn a_program_that_a_fault_kills_is_nobodys_failure() -> std::result::Result<(), Failed> {
-    let mut cluster = cluster_of(&a_machine_with_programs()?, "waits", 1, 1)?;
+    let mut cluster = cluster_of(&a_machine_with_programs("waits")?, "waits", 1, 1)?;
     messages(&mut cluster, 200);
     cluster.signal(0, "program", Signal::Kill);
     let told = messages(&mut cluster, 200);

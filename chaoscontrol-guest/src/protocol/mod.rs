@@ -12,7 +12,8 @@
 //! | RAX, on return | the host's answer, [`UNMAPPED`] if it could not reach the buffer |
 //!
 //! The other way round, the host sends [`Control`] commands to the agent over a
-//! virtio console. Encoders write into the caller's buffer and need no allocator;
+//! virtio console. Within a VM, a body sends a [`Request`] to the agent over a socket for
+//! each program that it runs. Encoders write into the caller's buffer and need no allocator;
 //! decoders are total: whatever the bytes are, they end in a value or an [`Error`].
 
 mod command;

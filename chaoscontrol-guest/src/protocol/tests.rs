@@ -200,6 +200,43 @@ fn control_frames_come_out_of_a_stream_one_by_one() {
 }
 
 #[test]
+fn programs_are_asked_for_in_frames() {
+    let start = Request::Start {
+        path: b"/usr/bin/redis-server",
+        name: "redis-server",
+        arguments: b"--port\x006379\0",
+        environment: b"HOME=/\0",
+        directory: b"/data",
+        process: 7,
+        stdin: NO_FILE,
+        stdout: 3,
+        stderr: 4,
+        may_fail: true,
+    };
+    let mut stream = [0; 512];
+    let first = start.encode(&mut stream).unwrap();
+    let end = Request::End { signal: 9 };
+    let second = end.encode(&mut stream[first..]).unwrap();
+    assert_eq!(Request::decode(&stream), Ok(Some((start, first))));
+    assert_eq!(
+        Request::decode(&stream[first..first + second]),
+        Ok(Some((end, second)))
+    );
+    for short in 0..first {
+        assert_eq!(Request::decode(&stream[..short]), Ok(None));
+        assert_eq!(start.encode(&mut [0; 512][..short]), Err(Error::Full));
+    }
+    for reply in [
+        Reply::Started { pid: 7 },
+        Reply::Failed { errno: 2 },
+        Reply::Ended { status: 0x100 },
+    ] {
+        assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+    }
+    assert!(Reply::decode(&[0xFF; Reply::SIZE]).is_err());
+}
+
+#[test]
 fn decoders_take_any_bytes() {
     let mut random = Random(1);
     let mut buffer = [0; 512];
@@ -224,5 +261,7 @@ fn decoders_take_any_bytes() {
         }
         let _ = Identity::decode(&buffer[..length]);
         let _ = ControlFrame::decode(&buffer[..length]);
+        let _ = Request::decode(&buffer[..length]);
+        let _ = buffer.first_chunk().map(Reply::decode);
     }
 }

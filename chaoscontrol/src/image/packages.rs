@@ -31,7 +31,7 @@ pub fn unpacked(
     let whole = |folder: &Path| {
         let root = root(folder);
         let found = |path: &&Path| path.exists() || below(&root, path).is_some();
-        paths.iter().all(|path| found(&path))
+        paths.iter().all(found)
     };
     let folder = made(&wanted, say, whole, |apt, folder, steps| {
         apt.unpack("packages", packages, &root(folder), steps)?;
