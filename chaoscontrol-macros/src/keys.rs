@@ -102,7 +102,7 @@ pub const NETWORK_FAULTS: [&str; 10] = [
 ];
 
 /// The faults that it may name and that reach servers only, unless [`CLIENTS`] follows.
-pub const VM_FAULTS: [&str; 17] = [
+pub const VM_FAULTS: [&str; 25] = [
     "kill",
     "pause",
     "restart",
@@ -120,6 +120,14 @@ pub const VM_FAULTS: [&str; 17] = [
     "irq",
     "nmi",
     "spurious-interrupt",
+    "disk-read-error",
+    "disk-write-error",
+    "disk-flush-error",
+    "disk-torn-write",
+    "disk-corruption",
+    "disk-lost-writes",
+    "disk-misdirected-write",
+    "disk-slow",
 ];
 
 /// What follows the name of a fault that is meant for clients.

@@ -2,6 +2,7 @@
 //! orders the fault and looks for its effect from inside.
 
 mod clock;
+mod disk;
 mod interrupt;
 mod memory;
 mod network;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use chaoscontrol::cluster::{ClusterConfig, boot};
 use chaoscontrol::explore::simulation::{Checkpoint, Scenario, Simulation};
 use chaoscontrol::fault::{FaultKind, FaultSchedule, Shape};
+use chaoscontrol::image::disk;
+use chaoscontrol::machine::{DiskConfig, VmConfig};
 use chaoscontrol::test;
 use chaoscontrol_tests::machine;
 
@@ -40,12 +42,17 @@ fn end(simulation: &mut Simulation) -> u64 {
 
 #[test]
 fn every_fault_repeats_and_forks_in_the_middle_of_its_effect() {
+    let disk = disk::empty(16 << 20, &|line| eprintln!("{line}")).expect("a file system");
+    let config = VmConfig {
+        disk: Some(DiskConfig::new(disk.image)),
+        ..machine(Path::new(env!("CARGO_BIN_EXE_guest")))
+    };
     let scenario = Arc::new(Scenario {
-        boot: boot(machine(Path::new(env!("CARGO_BIN_EXE_guest")))).expect("a booted machine"),
+        boot: boot(config).expect("a booted machine"),
         cluster: ClusterConfig {
             vms: 3,
             seed: 5,
-            test: "ring".into(),
+            test: "ring-with-log".into(),
             duration_ns: 1_000 * MS,
             quiet_ns: 300 * MS,
             ..ClusterConfig::default()

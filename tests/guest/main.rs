@@ -1,6 +1,7 @@
 //! The program that whole-system tests boot as `/init`: the agent, and a few bodies.
 
 mod orders;
+mod storage;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
@@ -19,10 +20,12 @@ fn main() {
         "draws" => Some(draws),
         "draws-busily" => Some(draws_busily),
         "ring" => Some(ring),
+        "ring-with-log" => Some(ring_with_log),
         "beats" => Some(orders::beats),
         "family" => Some(orders::family),
         "hungry" => Some(orders::hungry),
         "writes" => Some(orders::writes),
+        "records" => Some(storage::records),
         _ => None,
     });
     orders::enter_child();
@@ -81,6 +84,19 @@ fn draw_for_ever(node: Node, pause: fn()) -> Result<(), String> {
         pause();
         send_event("drew", draw().map_err(|_| "no thread")?);
     }
+}
+
+/// The same as [`ring`], beside a log whose lines reach the disk one by one.
+fn ring_with_log(node: Node) -> Result<(), String> {
+    let path = node.data_dir().join("log");
+    std::thread::spawn(move || {
+        for count in 0.. {
+            // A disk that fails is no reason to end: that is what it is there for.
+            let _ = storage::append(&path, count);
+            std::thread::sleep(Duration::from_millis(40));
+        }
+    });
+    ring(node)
 }
 
 /// Sends counted lines to the next VM over TCP, for ever, and reports those of the one before.

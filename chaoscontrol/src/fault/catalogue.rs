@@ -221,6 +221,65 @@ faults! {
     SpuriousInterrupt = SpuriousInterrupt { target: usize; },
         "spurious-interrupt", "spurious interrupt", Shape::Vm, Class::Interrupt, Effect::None,
         "a device that takes its request back too late";
+
+    /// Reads of one VM's disk fail. This and the other faults of a disk stay over restarts.
+    DiskReadError = DiskReadError { target: usize;
+        /// How many of a million reads fail.
+        rate_ppm: u32 = Param::rate("of", (1_000, 500_000), 100_000) },
+        "disk-read-error", "disk read error", Shape::Vm, Class::Disk, Effect::Disk,
+        "sectors that a drive can no longer read";
+
+    /// Writes to one VM's disk fail, and change nothing.
+    DiskWriteError = DiskWriteError { target: usize;
+        /// How many of a million writes fail.
+        rate_ppm: u32 = Param::rate("of", (1_000, 500_000), 100_000) },
+        "disk-write-error", "disk write error", Shape::Vm, Class::Disk, Effect::Disk,
+        "a drive that runs out of spare sectors, or a network drive that goes away";
+
+    /// Flushes of one VM's disk fail, and make nothing durable.
+    DiskFlushError = DiskFlushError { target: usize;
+        /// How many of a million flushes fail.
+        rate_ppm: u32 = Param::rate("of", (10_000, 1_000_000), 300_000) },
+        "disk-flush-error", "disk flush error", Shape::Vm, Class::Disk, Effect::Disk,
+        "an fsync that fails, after which a database trusted what it had written";
+
+    /// Writes to one VM's disk are reported as done, and only their first sectors are stored.
+    DiskTornWrite = DiskTornWrite { target: usize;
+        /// How many of a million writes are torn.
+        rate_ppm: u32 = Param::rate("of", (1_000, 300_000), 50_000) },
+        "disk-torn-write", "disk torn write", Shape::Vm, Class::Disk, Effect::Disk,
+        "a drive or its firmware stops in the middle of a write and does not say so";
+
+    /// One bit of what is written to one VM's disk is stored wrong.
+    DiskCorruption = DiskCorruption { target: usize;
+        /// How many of a million writes are stored wrong.
+        rate_ppm: u32 = Param::rate("of", (1_000, 300_000), 50_000) },
+        "disk-corruption", "disk corruption", Shape::Vm, Class::Disk, Effect::Disk,
+        "a bit that rots on the medium or flips on the way to it";
+
+    /// One VM's disk loses what was written since the last flush, and the VM runs on.
+    DiskLostWrites = DiskLostWrites { target: usize; },
+        "disk-lost-writes", "disk lost writes", Shape::Vm, Class::Disk, Effect::None,
+        "a drive that resets itself and forgets its cache";
+
+    /// Writes to one VM's disk land at another place, and their own keeps what it had.
+    DiskMisdirectedWrite = DiskMisdirectedWrite { target: usize;
+        /// How many of a million writes land elsewhere.
+        rate_ppm: u32 = Param::rate("of", (1_000, 300_000), 50_000) },
+        "disk-misdirected-write", "disk misdirected write", Shape::Vm, Class::Disk, Effect::Disk,
+        "a write that firmware or a controller sends to the wrong address";
+
+    /// Each request to one VM's disk takes longer.
+    DiskSlow = DiskSlow { target: usize;
+        /// Added to each request, in ns.
+        delay_ns: u64 = Param::time("by", MIN, (MS, 500 * MS), 20 * MS) },
+        "disk-slow", "disk slow", Shape::Vm, Class::Disk, Effect::Disk,
+        "a drive that retries, or a volume whose neighbours are busy";
+
+    /// Ends every fault of one VM's disk. What they did to its contents stays.
+    DiskHeal = DiskHeal { target: usize; },
+        "disk-heal", "disk heal", Shape::Vm, Class::Disk, Effect::Known,
+        "the drive is replaced by a sound one with the same contents";
 }
 
 impl Fault {

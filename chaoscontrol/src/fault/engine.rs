@@ -71,6 +71,8 @@ pub struct Firing {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Standing {
     network: bool,
+    /// VMs whose disk is not sound.
+    disks: BTreeSet<usize>,
     killed: BTreeSet<usize>,
     /// Paused VMs and stopped processes, and when each goes on by itself.
     paused: BTreeMap<Target, Option<u64>>,
@@ -276,6 +278,9 @@ impl FaultEngine {
         let parts = fault.parts();
         match (parts.kind.info().effect, &parts.target) {
             (Effect::Network, _) => s.network = true,
+            (Effect::Disk, Target::Vm(vm)) => {
+                s.disks.insert(*vm);
+            }
             // Without power there is no memory to be troubled.
             (Effect::Memory(_), Target::Vm(vm)) if s.killed.contains(vm) => {}
             (Effect::Hardware(none) | Effect::Memory(none), Target::Vm(vm)) => {
@@ -290,6 +295,9 @@ impl FaultEngine {
         }
         match *fault {
             Fault::NetworkHeal => s.network = false,
+            Fault::DiskHeal { target } => {
+                s.disks.remove(&target);
+            }
             Fault::ProcessKill { target } => {
                 s.killed.insert(target);
                 s.power_lost(target);
@@ -332,12 +340,13 @@ impl FaultEngine {
         }
     }
 
-    /// The faults that undo whatever stands: network first, then what troubles single VMs, then
-    /// wall clocks, then machines.
+    /// The faults that undo whatever stands: network first, then disks, then what troubles single
+    /// VMs, then wall clocks, then machines.
     fn recovery(&self) -> Vec<Fault> {
         let s = &self.standing;
         let mut all = Vec::new();
         all.extend(s.network.then_some(Fault::NetworkHeal));
+        all.extend(s.disks.iter().map(|&target| Fault::DiskHeal { target }));
         all.extend(s.troubled.iter().map(|(kind, vm)| ending(*kind, *vm)));
         let jumped = s.jumped.iter().filter(|(_, sum)| **sum != 0);
         all.extend(jumped.map(|(&target, sum)| Fault::ClockJump {

@@ -43,7 +43,7 @@ impl Default for Generator {
 
 /// Faults that undo others are useful only after them; and a kill that nobody
 /// undoes leaves little to see. One of `odds` out of four is followed by its undoing.
-const UNDOING: [(FaultKind, FaultKind, u64); 7] = [
+const UNDOING: [(FaultKind, FaultKind, u64); 10] = [
     (FaultKind::Kill, FaultKind::Restart, 3),
     (FaultKind::Partition, FaultKind::Heal, 2),
     (FaultKind::OneWayPartition, FaultKind::Heal, 2),
@@ -51,6 +51,9 @@ const UNDOING: [(FaultKind, FaultKind, u64); 7] = [
     (FaultKind::Pause, FaultKind::Resume, 1),
     (FaultKind::Clog, FaultKind::Release, 3),
     (FaultKind::StopProcess, FaultKind::ContinueProcess, 1),
+    (FaultKind::DiskWriteError, FaultKind::DiskHeal, 1),
+    (FaultKind::DiskFlushError, FaultKind::DiskHeal, 1),
+    (FaultKind::DiskSlow, FaultKind::DiskHeal, 2),
 ];
 
 impl Generator {

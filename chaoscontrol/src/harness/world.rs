@@ -16,7 +16,7 @@ use crate::cluster::{self, BootFailure, ClusterConfig};
 use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{Engine, UnsupportedHost, supported};
 use crate::explore::simulation::Scenario;
-use crate::fault::{Aim, Generator, Whom};
+use crate::fault::{Aim, Class, Generator, Whom};
 use crate::image::disk::{self, BaseImage, DiskError};
 use crate::image::fetched::FetchError;
 use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest, Variant};
@@ -248,8 +248,13 @@ fn files(package: &Path, names: &[&str]) -> Vec<(PathBuf, String)> {
 }
 
 fn generator(case: &TestCase, settings: &Settings) -> Result<Generator, WorldError> {
-    let aims = match case.attributes.faults {
-        None => Aim::all(),
+    let hits_a_disk = |aim: &Aim| aim.kind.info().class == Class::Disk;
+    let has_disk = settings.disk.is_some();
+    let aims: Vec<Aim> = match case.attributes.faults {
+        None => Aim::all()
+            .into_iter()
+            .filter(|aim| has_disk || !hits_a_disk(aim))
+            .collect(),
         Some(names) => {
             let aims: Result<_, _> = names.iter().map(|name| Aim::by_name(name)).collect();
             aims.map_err(WorldError::Fault)?
@@ -259,6 +264,10 @@ fn generator(case: &TestCase, settings: &Settings) -> Result<Generator, WorldErr
         && let Some(aim) = aims.iter().find(|aim| aim.whom == Whom::Clients)
     {
         let what = format!("`{aim}`, but the test has no clients: set `clients`, or remove it");
+        return Err(WorldError::Fault(what));
+    }
+    if !has_disk && let Some(aim) = aims.iter().find(|aim| hits_a_disk(aim)) {
+        let what = format!("`{aim}`, but the test has no disk: set `disk`, or remove it");
         return Err(WorldError::Fault(what));
     }
     Ok(Generator {

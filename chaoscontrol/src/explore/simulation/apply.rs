@@ -78,6 +78,27 @@ impl Simulation {
             Fault::MemoryPressure { target, rate_ppm } => {
                 cluster.memory_pressure(*target, *rate_ppm);
             }
+            Fault::DiskReadError { target, rate_ppm } => {
+                cluster.disk_read_errors(*target, *rate_ppm);
+            }
+            Fault::DiskWriteError { target, rate_ppm } => {
+                cluster.disk_write_errors(*target, *rate_ppm);
+            }
+            Fault::DiskFlushError { target, rate_ppm } => {
+                cluster.disk_flush_errors(*target, *rate_ppm);
+            }
+            Fault::DiskTornWrite { target, rate_ppm } => {
+                cluster.disk_torn_writes(*target, *rate_ppm);
+            }
+            Fault::DiskCorruption { target, rate_ppm } => {
+                cluster.disk_corruption(*target, *rate_ppm);
+            }
+            Fault::DiskLostWrites { target } => cluster.disk_lose_unflushed(*target),
+            Fault::DiskMisdirectedWrite { target, rate_ppm } => {
+                cluster.disk_misdirected_writes(*target, *rate_ppm);
+            }
+            Fault::DiskSlow { target, delay_ns } => cluster.disk_slow(*target, *delay_ns),
+            Fault::DiskHeal { target } => cluster.disk_heal(*target),
         }
         self.oracle.fault(&fault);
         if cause != Cause::Recovery {

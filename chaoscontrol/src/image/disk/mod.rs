@@ -9,6 +9,7 @@ mod tools;
 
 use std::io;
 use std::path::Path;
+use std::process::Command;
 
 use super::fetched::FetchError;
 use super::steps::Say;
@@ -95,6 +96,17 @@ pub fn empty(size: u64, say: Say<'_>) -> Result<BaseImage, DiskError> {
 /// it.
 pub fn maker() -> Option<String> {
     tools::of_host().map(|tools| tools.version)
+}
+
+/// e2fsck, which finds out whether a file system is sound; to be given its arguments.
+///
+/// # Errors
+/// See [`DiskError`].
+pub fn checker(say: Say<'_>) -> Result<Command, DiskError> {
+    let tools = tools::locate(say)?;
+    let mut command = Command::new(tools.mke2fs.with_file_name("e2fsck"));
+    command.env("LD_LIBRARY_PATH", tools.libraries);
+    Ok(command)
 }
 
 /// The image that is the file `path`.
