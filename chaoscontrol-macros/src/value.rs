@@ -158,7 +158,7 @@ fn disk(key: &Key, value: &Expr, least: u64, greatest: u64, root: &TokenStream) 
     let disk = if is_path {
         quote!(Image(#text))
     } else {
-        let fits = |size: &u64| (least..=greatest).contains(size) && size % 4096 == 0;
+        let fits = |size: &u64| (least..=greatest).contains(size) && size.is_multiple_of(4096);
         let size = number::size(&name).filter(fits);
         let size = size.ok_or_else(|| wrong(key, value, &expected))?;
         quote!(Empty(#size))
