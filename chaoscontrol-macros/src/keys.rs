@@ -102,7 +102,7 @@ pub const NETWORK_FAULTS: [&str; 10] = [
 ];
 
 /// The faults that it may name and that reach servers only, unless [`CLIENTS`] follows.
-pub const VM_FAULTS: [&str; 25] = [
+pub const VM_FAULTS: [&str; 26] = [
     "kill",
     "pause",
     "restart",
@@ -128,6 +128,7 @@ pub const VM_FAULTS: [&str; 25] = [
     "disk-lost-writes",
     "disk-misdirected-write",
     "disk-slow",
+    "disk-full",
 ];
 
 /// What follows the name of a fault that is meant for clients.

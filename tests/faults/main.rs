@@ -10,6 +10,7 @@ mod process;
 mod repeat;
 mod resource;
 mod server;
+mod space;
 
 use std::collections::BTreeSet;
 

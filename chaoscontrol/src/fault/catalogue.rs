@@ -276,6 +276,11 @@ faults! {
         "disk-slow", "disk slow", Shape::Vm, Class::Disk, Effect::Disk,
         "a drive that retries, or a volume whose neighbours are busy";
 
+    /// One VM's directory for data has no space left, until it heals or the VM restarts.
+    DiskFull = DiskFull { target: usize; },
+        "disk-full", "full disk", Shape::Vm, Class::Disk, Effect::Disk,
+        "logs that nobody rotates, or a backup that was left behind";
+
     /// Ends every fault of one VM's disk. What they did to its contents stays.
     DiskHeal = DiskHeal { target: usize; },
         "disk-heal", "disk heal", Shape::Vm, Class::Disk, Effect::Known,

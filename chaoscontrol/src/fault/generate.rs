@@ -43,7 +43,7 @@ impl Default for Generator {
 
 /// Faults that undo others are useful only after them; and a kill that nobody
 /// undoes leaves little to see. One of `odds` out of four is followed by its undoing.
-const UNDOING: [(FaultKind, FaultKind, u64); 10] = [
+const UNDOING: [(FaultKind, FaultKind, u64); 11] = [
     (FaultKind::Kill, FaultKind::Restart, 3),
     (FaultKind::Partition, FaultKind::Heal, 2),
     (FaultKind::OneWayPartition, FaultKind::Heal, 2),
@@ -54,6 +54,7 @@ const UNDOING: [(FaultKind, FaultKind, u64); 10] = [
     (FaultKind::DiskWriteError, FaultKind::DiskHeal, 1),
     (FaultKind::DiskFlushError, FaultKind::DiskHeal, 1),
     (FaultKind::DiskSlow, FaultKind::DiskHeal, 2),
+    (FaultKind::DiskFull, FaultKind::DiskHeal, 2),
 ];
 
 impl Generator {

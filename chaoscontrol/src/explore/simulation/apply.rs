@@ -98,6 +98,9 @@ impl Simulation {
                 cluster.disk_misdirected_writes(*target, *rate_ppm);
             }
             Fault::DiskSlow { target, delay_ns } => cluster.disk_slow(*target, *delay_ns),
+            Fault::DiskFull { target } => {
+                cluster.fill_disk(*target, true);
+            }
             Fault::DiskHeal { target } => cluster.disk_heal(*target),
         }
         self.oracle.fault(&fault);
