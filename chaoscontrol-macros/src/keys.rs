@@ -32,6 +32,10 @@ pub enum Kind {
     Engine(&'static [&'static str]),
     /// Where the `chaoscontrol` crate is.
     Crate,
+    /// One preset's name, or a list of them.
+    Presets,
+    /// A limit on what servers suffer from, or a list of them.
+    Tolerance,
     /// Planned: a later version will take it.
     Planned,
 }
@@ -65,6 +69,8 @@ pub const KEYS: [Key; 28] = [
     key("quiet", "quiet_ns", Kind::Time(0, LONG)),
     key("seed", "seed", Kind::Number(0, u64::MAX, "u64")),
     key("faults", "faults", Kind::Faults),
+    key("preset", "presets", Kind::Presets),
+    key("tolerance", "tolerance", Kind::Tolerance),
     key("schedule", "schedule", Kind::Schedule),
     key("require", "require", Kind::Texts),
     key("memory", "memory", Kind::Memory(32 << 20, 3 << 30)),
@@ -82,13 +88,11 @@ pub const KEYS: [Key; 28] = [
     key("wall_limit", "wall_limit_ns", Kind::Time(0, LONG)),
     key("crate", "", Kind::Crate),
     key("mode", "", Kind::Planned),
-    key("preset", "", Kind::Planned),
-    key("tolerance", "", Kind::Planned),
     key("check", "", Kind::Planned),
 ];
 
-/// The faults that `faults = [...]` may name and that reach all VMs.
-pub const NETWORK_FAULTS: [&str; 10] = [
+/// The faults that `faults = [...]` may name and that reach all VMs, in the catalogue's order.
+pub const NETWORK_FAULTS: &[&str] = &[
     "partition",
     "one-way-partition",
     "latency",
@@ -99,12 +103,16 @@ pub const NETWORK_FAULTS: [&str; 10] = [
     "corruption",
     "duplicate",
     "clog",
+    "release",
+    "heal",
 ];
 
-/// The faults that it may name and that reach servers only, unless [`CLIENTS`] follows.
-pub const VM_FAULTS: [&str; 26] = [
+/// The faults that it may name and that reach servers only, unless [`CLIENTS`] follows; in the
+/// catalogue's order.
+pub const VM_FAULTS: &[&str] = &[
     "kill",
     "pause",
+    "resume",
     "restart",
     "kill-process",
     "stop-process",
@@ -129,6 +137,30 @@ pub const VM_FAULTS: [&str; 26] = [
     "disk-misdirected-write",
     "disk-slow",
     "disk-full",
+    "disk-heal",
+];
+
+/// The classes of faults that `tolerance` may name besides them.
+pub const CLASSES: &[&str] = &[
+    "network",
+    "process",
+    "clock",
+    "resource",
+    "interrupt",
+    "disk",
+];
+
+/// What `tolerance` may name besides faults and classes.
+pub const DOWN: &str = "down";
+
+/// The names of presets.
+pub const PRESETS: &[&str] = &[
+    "isolate-one",
+    "majorities-ring",
+    "bridge",
+    "swizzle-clog",
+    "rolling-restart",
+    "strobe-clock",
 ];
 
 /// What follows the name of a fault that is meant for clients.

@@ -33,6 +33,8 @@ use syn::parse_macro_input;
 /// | `quiet` | time | the period without faults after that, virtual |
 /// | `seed` | number | the master seed |
 /// | `faults` | `["partition", "kill", "kill clients", ..]` | the faults that may be drawn; `[]`: none. Those of the network reach all VMs, others servers, or with ` clients` behind the name clients |
+/// | `preset` | `"bridge"`, `["isolate-one", ..]` | plans that fresh schedules follow; without `faults`, the search varies only the faults that these consist of |
+/// | `tolerance` | `"down: minority"`, `["down: 1", "disk: none", ..]` | what the system promises to survive, as how many servers may suffer at once (a number, `none`, `minority`, `all but one`) from a fault, a class of faults, or being `down`; the search stays inside it |
 /// | `schedule` | `"file.toml"` or `fn() -> FaultSchedule` | one fixed schedule, no exploration |
 /// | `require` | `["message", ..]` | properties that must be met |
 /// | `memory` | `"128M"` | memory of a VM |

@@ -27,7 +27,7 @@ struct Checked {
 }
 
 /// Keys that say how to explore, which a fixed schedule does not.
-const EXPLORING: [&str; 3] = ["rounds", "branches", "faults"];
+const EXPLORING: [&str; 5] = ["rounds", "branches", "faults", "preset", "tolerance"];
 
 /// Checks the pairs of an attribute.
 pub fn validate(entries: Vec<Entry>, errors: &mut Errors) -> Attributes {

@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, Lit, LitStr, Result};
 
 use crate::Errors;
-use crate::keys::{CLIENTS, Key, Kind, NETWORK_FAULTS, VM_FAULTS};
+use crate::keys::{CLASSES, CLIENTS, DOWN, Key, Kind, NETWORK_FAULTS, PRESETS, VM_FAULTS};
 use crate::number;
 use crate::suggest::hint;
 
@@ -58,6 +58,8 @@ pub fn check(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
         }
         Kind::Programs => programs(key, value),
         Kind::Faults => faults(key, value),
+        Kind::Presets => names(key, value, preset),
+        Kind::Tolerance => names(key, value, limit),
         Kind::Schedule => schedule(key, value, root),
         Kind::Engine(names) => engine(key, value, names, root),
         Kind::Crate | Kind::Planned => Ok(Value::new(TokenStream::new())),
@@ -285,12 +287,71 @@ fn fault(text: &str) -> std::result::Result<(), String> {
             ))
         };
     }
-    let all = [&NETWORK_FAULTS[..], &VM_FAULTS].concat();
+    let all = [NETWORK_FAULTS, VM_FAULTS].concat();
     Err(format!(
-        "there is no fault \"{name}\"{}\nfaults: {} (from kill on also for clients, \
+        "there is no fault \"{name}\"{}\nfaults: {} (from {} on also for clients, \
          as in \"kill clients\")",
         hint(name, all.iter().copied()),
-        all.join(", ")
+        all.join(", "),
+        VM_FAULTS[0]
+    ))
+}
+
+/// A string, or a list of them, each of which `check` finds right.
+fn names(
+    key: &Key,
+    value: &Expr,
+    check: impl Fn(&str) -> std::result::Result<(), String>,
+) -> Result<Value> {
+    let mut errors = Errors::default();
+    let names = match value {
+        Expr::Array(_) => texts(key, value, &mut errors),
+        _ => vec![text(key, value, "a string or a list of strings")?],
+    };
+    for name in &names {
+        if let Err(what) = check(&name.value()) {
+            errors.push(Error::new_spanned(name, what));
+        }
+    }
+    errors.0.map_or(Ok(Value::new(quote!(&[#(#names),*]))), Err)
+}
+
+fn preset(name: &str) -> std::result::Result<(), String> {
+    if PRESETS.contains(&name) {
+        return Ok(());
+    }
+    Err(format!(
+        "there is no preset \"{name}\"{}\npresets: {}",
+        hint(name, PRESETS.iter().copied()),
+        PRESETS.join(", ")
+    ))
+}
+
+/// Checks `down: minority`.
+fn limit(text: &str) -> std::result::Result<(), String> {
+    let Some((what, most)) = text.split_once(':') else {
+        return Err(
+            "a limit is a fault and how many servers may suffer from it at once, as in \
+                    \"down: minority\" or \"disk: 1\""
+                .into(),
+        );
+    };
+    let (what, most) = (what.trim(), most.trim());
+    let known = [&[DOWN], CLASSES, NETWORK_FAULTS, VM_FAULTS].concat();
+    if !known.contains(&what) {
+        return Err(format!(
+            "servers can't suffer from \"{what}\"{}\nthey can from: {}",
+            hint(what, known.iter().copied()),
+            known.join(", ")
+        ));
+    }
+    let words = ["none", "minority", "all but one"];
+    if words.contains(&most) || most.parse::<u32>().is_ok() {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{most}\" is no number of servers: a plain number, {}",
+        words.map(|word| format!("\"{word}\"")).join(", ")
     ))
 }
 

@@ -96,6 +96,9 @@ async fn asynchronous(_node: Node) -> std::result::Result<(), String> {
     Err("async".into())
 }
 
+#[chaos_test(vms = 5, preset = "bridge", tolerance = ["down: minority", "clock: none"])]
+fn promises(_node: Node) {}
+
 #[chaos_test(clients = 1, faults = ["kill", "kill clients"])]
 fn client_faults(_node: Node) {}
 
@@ -106,6 +109,9 @@ fn left_out(_node: Node) {}
 #[test]
 fn async_tests_and_conditions_work() {
     assert_eq!(case("asynchronous").attributes.faults, Some(&[][..]));
+    let promises = case("promises").attributes;
+    assert_eq!(promises.presets, ["bridge"]);
+    assert_eq!(promises.tolerance, ["down: minority", "clock: none"]);
     let faults = case("client_faults").attributes.faults;
     assert_eq!(faults, Some(&["kill", "kill clients"][..]));
     assert!(TESTS.iter().all(|case| case.function != "left_out"));

@@ -7,7 +7,7 @@ use chaoscontrol::prelude::*;
 use crate::server::{Asker, serve};
 
 const SECOND: Duration = Duration::from_secs(1);
-const MIB: [u8; 1 << 20] = [1; 1 << 20];
+static MIB: [u8; 1 << 20] = [1; 1 << 20];
 
 /// Takes 40 MiB and gives them back, for ever.
 fn grow() -> ! {

@@ -94,7 +94,7 @@ fn write_for_ever(folder: &Path) -> io::Result<()> {
             if i % 2 == 1 {
                 hand_over(&file, at)?;
             }
-            if count % DURABLE_EACH == 0 {
+            if count.is_multiple_of(DURABLE_EACH) {
                 file.sync_data()?;
                 send_event("durable", count);
                 sleep(Duration::from_millis(10));

@@ -13,6 +13,8 @@ struct Node;
     quiet = 1.5,
     seed = 99999999999999999999,
     faults = ["partitoin", "kill", "kill", "fire", "kil clients", "loss clients"],
+    preset = ["brige", "bridge"],
+    tolerance = ["down minority", "dwn: 1", "down: most", "kill: minority"],
     schedule = 7,
     require = "leader elected",
     memory = 128,

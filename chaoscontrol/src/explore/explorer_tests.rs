@@ -1,5 +1,5 @@
 use super::super::runner::{Batch, Job, Runner, RunnerFactory};
-use super::super::synthetic::{Ladder, Moment, Rung};
+use super::super::synthetic::{Ladder, Moment, Rung, options};
 use super::super::workers::Workers;
 use super::super::{Progress, Silent};
 use super::*;
@@ -35,10 +35,7 @@ fn a_bug_that_needs_two_faults_in_order_is_found() {
     for seed in 0..10 {
         let outcome = explore(
             &ladder(&[(K::Kill, 1), (K::Skew, 2)], true),
-            Options {
-                seed,
-                ..Options::default()
-            },
+            Options { seed, ..options() },
         );
         assert_eq!(outcome.ended, Ended::Failed);
         assert!(outcome.findability.failed >= 1);
@@ -53,7 +50,7 @@ fn a_system_without_bugs_stays_green() {
         &ladder(&TALL[..2], false),
         Options {
             rounds: 30,
-            ..Options::default()
+            ..options()
         },
     );
     assert_eq!(
@@ -72,7 +69,7 @@ fn coverage_finds_deep_bugs_sooner_than_chance() {
                 seed,
                 guided,
                 rounds: 400,
-                ..Options::default()
+                ..options()
             };
             explore(&ladder(&TALL[..5], true), options).stats.round
         };
@@ -107,7 +104,7 @@ fn the_number_of_workers_and_the_budget_of_memory_change_nothing() {
     let options = Options {
         rounds: 40,
         stop_at_failure: false,
-        ..Options::default()
+        ..options()
     };
     let mut lone = ladder.create().unwrap();
     let reference = trace(&mut lone, options.clone());
@@ -132,11 +129,11 @@ fn given_schedules_come_first_after_a_branch_without_faults() {
         &ladder(&[(K::Kill, 1), (K::Skew, 2)], true),
         Options {
             initial,
-            ..Options::default()
+            ..options()
         },
     );
     assert_eq!((outcome.bugs[0].round, outcome.bugs[0].branch), (1, 1));
-    let always = explore(&ladder(&[], true), Options::default());
+    let always = explore(&ladder(&[], true), options());
     assert!(always.bugs.is_empty() || always.bugs[0].round == 1);
 }
 
@@ -166,7 +163,7 @@ fn a_stop_keeps_what_was_found() {
         runs: 0,
         stop: &stop,
     };
-    let mut explorer = Explorer::new(Options::default(), Verdicts::default());
+    let mut explorer = Explorer::new(options(), Verdicts::default());
     let outcome = explorer.explore(&mut stopping, &stop, &mut Silent).unwrap();
     assert_eq!((outcome.ended, outcome.stats.branches), (Ended::Stopped, 3));
 }
@@ -195,7 +192,7 @@ fn trouble_of_the_host_and_panics_reach_the_caller() {
     let mut explorer = Explorer::new(
         Options {
             branches: 1,
-            ..Options::default()
+            ..options()
         },
         Verdicts::default(),
     );

@@ -30,7 +30,8 @@ impl Mutator<'_> {
         }
         faults.retain(|f| f.at_ns >= self.from_ns && f.at_ns < self.generator.duration_ns);
         faults.truncate(self.generator.max_faults * 2);
-        FaultSchedule::new(past.into_iter().chain(faults).collect())
+        let schedule = FaultSchedule::new(past.into_iter().chain(faults).collect());
+        self.generator.keep(schedule)
     }
 
     fn step(&self, faults: &mut Vec<ScheduledFault>, other: Option<&Recipe>, stream: &mut Stream) {
@@ -84,7 +85,8 @@ impl Mutator<'_> {
             .into_iter()
             .map(|f| self.later(f, stream))
             .filter(|f| f.at_ns < self.generator.duration_ns);
-        FaultSchedule::new(past.faults().iter().cloned().chain(fresh).collect())
+        let schedule = FaultSchedule::new(past.faults().iter().cloned().chain(fresh).collect());
+        self.generator.keep(schedule)
     }
 }
 

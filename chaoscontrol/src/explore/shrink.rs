@@ -11,7 +11,7 @@ use super::explorer::Bug;
 use super::milder::milder;
 use super::progress::Progress;
 use super::runner::{Batch, BranchResult, Job, Recipe, RunnerError};
-use crate::fault::{FaultSchedule, ScheduledFault};
+use crate::fault::{FaultSchedule, Generator, ScheduledFault};
 use crate::oracle::FailureId;
 
 /// Candidates that run side by side.
@@ -56,6 +56,7 @@ pub struct Shrinker<'a, S> {
     stop: &'a AtomicBool,
     progress: &'a mut dyn Progress,
     limits: ShrinkLimits,
+    within: Option<&'a Generator>,
     id: FailureId,
     best: Bug,
     runs: u64,
@@ -77,11 +78,20 @@ impl<'a, S> Shrinker<'a, S> {
             stop,
             progress,
             limits,
+            within: None,
             id,
             best: bug,
             runs: 0,
             instructions: 0,
         }
+    }
+
+    /// Tries only schedules that `generator` allows: one that lost a restart may kill more
+    /// servers at once than the system promises to survive.
+    #[must_use]
+    pub fn within(mut self, generator: &'a Generator) -> Self {
+        self.within = Some(generator);
+        self
     }
 
     /// Shrinks.
@@ -183,6 +193,8 @@ impl<'a, S> Shrinker<'a, S> {
 
     /// Runs candidates in order until one shows the failure, which becomes the best.
     fn first_failing(&mut self, candidates: Vec<Recipe>) -> Result<Option<usize>, RunnerError> {
+        let allowed = |recipe: &Recipe| self.within.is_none_or(|g| g.allows(&recipe.schedule));
+        let candidates: Vec<Recipe> = candidates.into_iter().filter(allowed).collect();
         for (g, group) in candidates.chunks(GROUP).enumerate() {
             if self.spent() {
                 return Ok(None);

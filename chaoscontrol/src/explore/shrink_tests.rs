@@ -1,21 +1,15 @@
 use super::super::runner::RunnerFactory;
-use super::super::synthetic::{Ladder, Rung};
+use super::super::synthetic::{Ladder, Rung, options};
 use super::super::workers::Workers;
 use super::super::{Explorer, Options, Silent};
 use super::*;
-use crate::fault::FaultKind as K;
+use crate::fault::{FaultKind as K, Tolerance};
 use crate::oracle::Verdicts;
 
 const PAIR: [Rung; 2] = [(K::Kill, 1), (K::Skew, 2)];
 
 fn found(ladder: &Ladder, seed: u64) -> Bug {
-    let mut explorer = Explorer::new(
-        Options {
-            seed,
-            ..Options::default()
-        },
-        Verdicts::default(),
-    );
+    let mut explorer = Explorer::new(Options { seed, ..options() }, Verdicts::default());
     let mut runner = ladder.create().unwrap();
     explorer
         .explore(&mut runner, &AtomicBool::new(false), &mut Silent)
@@ -28,6 +22,41 @@ fn shrink<S>(bug: Bug, limits: ShrinkLimits, batch: &mut dyn Batch<S>) -> Shrunk
     Shrinker::new(bug, limits, batch, &AtomicBool::new(false), &mut Silent)
         .shrink()
         .unwrap()
+}
+
+#[test]
+fn shrinking_stays_inside_the_tolerance() {
+    let ladder = Ladder {
+        rungs: vec![(K::Kill, 0), (K::Kill, 1)],
+        bug: true,
+    };
+    let generator = Generator {
+        tolerance: Tolerance::parse(&["down: 1"]).unwrap(),
+        ..options().generator
+    };
+    let options = Options {
+        seed: 3,
+        generator: generator.clone(),
+        ..options()
+    };
+    let mut explorer = Explorer::new(options, Verdicts::default());
+    let mut runner = ladder.create().unwrap();
+    let stop = AtomicBool::new(false);
+    let found = explorer.explore(&mut runner, &stop, &mut Silent).unwrap();
+    let bug = found.bugs[0].clone();
+    let mut silent = Silent;
+    let limits = ShrinkLimits::default();
+    let shrinker = Shrinker::new(bug, limits, &mut runner, &stop, &mut silent);
+    let shrunk = shrinker.within(&generator).shrink().unwrap();
+    let kinds: Vec<_> = shrunk
+        .bug
+        .recipe
+        .schedule
+        .faults()
+        .iter()
+        .map(|f| f.fault.kind())
+        .collect();
+    assert_eq!(kinds, [K::Kill, K::Restart, K::Kill]);
 }
 
 #[test]

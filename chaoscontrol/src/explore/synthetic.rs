@@ -3,9 +3,38 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Options;
 use super::runner::{BranchResult, BranchStats, Job, Offered, Runner, RunnerError, RunnerFactory};
-use crate::fault::{FaultKind, ScheduledFault, Stream, Target};
+use crate::fault::{Aim, FaultKind, Generator, ScheduledFault, Stream, Target};
 use crate::oracle::{Failure, FailureKind, PropertyOracle};
+
+/// Options of a search over the kinds that rungs are made of and some others, so that a longer
+/// catalogue does not make the ladder steeper.
+pub(super) fn options() -> Options {
+    let kinds = [
+        "partition",
+        "one-way-partition",
+        "latency",
+        "jitter",
+        "loss",
+        "reorder",
+        "heal",
+        "kill",
+        "pause",
+        "resume",
+        "restart",
+        "skew",
+        "wall-clock-jump",
+    ];
+    let aims = kinds.map(|name| Aim::by_name(name).expect("a kind of fault"));
+    Options {
+        generator: Generator {
+            aims: aims.to_vec(),
+            ..Generator::default()
+        },
+        ..Options::default()
+    }
+}
 
 /// A fault that leads to the next rung.
 pub(super) type Rung = (FaultKind, usize);
@@ -73,7 +102,7 @@ impl Runner for LadderRunner {
             at_ns: 0,
             rung: 0,
             hash: recipe.seed,
-            counts: vec![0; 120],
+            counts: vec![0; 100 + FaultKind::all().len()],
         };
         let (mut m, mut reseeds) = match &job.start {
             Some(start) => {

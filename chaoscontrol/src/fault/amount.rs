@@ -60,6 +60,11 @@ pub fn parse_time(text: &str) -> Result<u64, String> {
 }
 
 impl Unit {
+    /// The name of what amounts are counted in; empty for plain numbers.
+    pub fn base(self) -> &'static str {
+        self.multiples().last().map_or("", |m| m.0)
+    }
+
     /// `amount` in words, exact.
     pub fn show(self, amount: i64) -> String {
         let sign = if amount < 0 { "-" } else { "" };

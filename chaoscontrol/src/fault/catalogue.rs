@@ -90,7 +90,7 @@ faults! {
 
     /// Packets that a clog holds arrive, late, complete and in order.
     Release = NetworkRelease { target: usize; },
-        "release", "release", Shape::Vm, Class::Network, Effect::None,
+        "release", "release", Shape::Vm, Class::Network, Effect::Known,
         "a switch forwards at last what everyone has given up";
 
     /// Ends every network fault except base latency.

@@ -6,9 +6,11 @@ use std::ops::Range;
 use super::aim::Aim;
 use super::catalogue::{Fault, FaultKind, Parts};
 use super::info::{Param, Sense, Shape};
+use super::preset::Preset;
 use super::schedule::{FaultSchedule, ScheduledFault};
 use super::stream::Stream;
 use super::table::Target;
+use super::tolerance::Tolerance;
 
 /// What may be generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,10 @@ pub struct Generator {
     pub duration_ns: u64,
     /// The most faults a fresh schedule gets.
     pub max_faults: usize,
+    /// The plans that fresh schedules follow; without any, faults are drawn at random.
+    pub presets: Vec<Preset>,
+    /// What no schedule may exceed.
+    pub tolerance: Tolerance,
     /// The processes by name that faults may hit besides the bodies'.
     pub processes: Vec<String>,
 }
@@ -31,11 +37,13 @@ impl Default for Generator {
     /// Every kind, for three servers.
     fn default() -> Self {
         Generator {
-            aims: Aim::all(),
+            aims: Aim::usual(),
             vms: 3,
             clients: 0,
             duration_ns: 10_000_000_000,
             max_faults: 16,
+            presets: Vec::new(),
+            tolerance: Tolerance::default(),
             processes: Vec::new(),
         }
     }
@@ -56,6 +64,27 @@ const UNDOING: [(FaultKind, FaultKind, u64); 11] = [
     (FaultKind::DiskSlow, FaultKind::DiskHeal, 2),
     (FaultKind::DiskFull, FaultKind::DiskHeal, 2),
 ];
+
+/// Kinds that do nothing but undo others.
+const PURE: [FaultKind; 5] = [
+    FaultKind::Release,
+    FaultKind::Heal,
+    FaultKind::Resume,
+    FaultKind::ContinueProcess,
+    FaultKind::DiskHeal,
+];
+
+/// `aims` with what does nothing but undo some of them: who allows partitions wants them to heal.
+pub fn with_undoing(mut aims: Vec<Aim>) -> Vec<Aim> {
+    for (done, kind, _) in UNDOING.iter().filter(|(_, kind, _)| PURE.contains(kind)) {
+        if let Some(aim) = aims.iter().find(|aim| aim.kind == *done).copied()
+            && !aims.iter().any(|aim| aim.kind == *kind)
+        {
+            aims.push(Aim { kind: *kind, ..aim });
+        }
+    }
+    aims
+}
 
 impl Generator {
     /// A swarm mask: a random subset of the kinds, never empty unless `aims` is. Leaving
@@ -78,8 +107,13 @@ impl Generator {
         }
     }
 
-    /// A fresh schedule.
+    /// A fresh schedule, inside the tolerance.
     pub fn generate(&self, stream: &mut Stream) -> FaultSchedule {
+        if !self.presets.is_empty() {
+            let preset = self.presets[stream.index(self.presets.len())];
+            let faults = preset.draw(self.servers(), self.duration_ns, stream);
+            return self.keep(FaultSchedule::new(faults));
+        }
         // Few faults are likelier than many: small schedules are easier to understand.
         let most = 1 + stream.below(self.max_faults.max(1) as u64);
         let count = 1 + stream.below(most) as usize;
@@ -95,7 +129,21 @@ impl Generator {
             debug_assert!(faults.len() > before);
         }
         faults.truncate(self.max_faults.max(1));
-        FaultSchedule::new(faults)
+        self.keep(FaultSchedule::new(faults))
+    }
+
+    /// `schedule` without what exceeds the tolerance.
+    pub fn keep(&self, schedule: FaultSchedule) -> FaultSchedule {
+        self.tolerance.keep(schedule, self.servers())
+    }
+
+    /// Whether `schedule` is inside the tolerance.
+    pub fn allows(&self, schedule: &FaultSchedule) -> bool {
+        self.tolerance.allows(schedule, self.servers())
+    }
+
+    fn servers(&self) -> usize {
+        self.vms.saturating_sub(self.clients)
     }
 
     /// One random fault at a random time; `None` if no kind fits the cluster.
@@ -132,10 +180,14 @@ impl Generator {
     pub fn vary(&self, fault: &Fault, stream: &mut Stream) -> Option<Fault> {
         let mut parts = fault.parts();
         let params = parts.kind.info().params;
-        match stream.pick(params) {
-            Some(_) if stream.chance(1, 2) => {
-                let i = stream.index(params.len());
-                parts.amounts[i] = Some(draw(&params[i], stream));
+        match params {
+            [p, others @ ..] if stream.chance(1, 2) => {
+                let i = match others {
+                    [] => 0,
+                    _ => stream.index(params.len()),
+                };
+                let p = if i == 0 { p } else { &others[i - 1] };
+                parts.amounts[i] = Some(draw(p, stream));
             }
             _ => {
                 let aim = self.aim_at(parts.kind, &parts.target);
@@ -328,6 +380,22 @@ mod tests {
             ..Generator::default()
         };
         assert!(none.generate(&mut Stream::new(0, "none", &[])).is_empty());
+    }
+
+    #[test]
+    fn what_undoes_a_fault_is_allowed_with_it() {
+        let with = |names: &[&str]| {
+            let aims = names.iter().map(|name| Aim::by_name(name).unwrap());
+            let all = with_undoing(aims.collect());
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(with(&["partition", "loss"]), ["partition", "loss", "heal"]);
+        assert_eq!(
+            with(&["pause clients"]),
+            ["pause clients", "resume clients"]
+        );
+        assert_eq!(with(&["heal", "partition"]), ["heal", "partition"]);
+        assert_eq!(with(&["kill"]), ["kill"], "a restart is a fault of its own");
     }
 
     #[test]

@@ -147,8 +147,6 @@ pub enum Class {
     /// The links between VMs. These faults reach clients too; others reach clients only where
     /// a test asks for it.
     Network,
-    /// A VM's disk.
-    Disk,
     /// VMs and processes coming and going.
     Process,
     /// What a VM knows of time.
@@ -157,9 +155,21 @@ pub enum Class {
     Resource,
     /// Interrupts.
     Interrupt,
+    /// A VM's disk.
+    Disk,
 }
 
 impl Class {
+    /// Every class, in the catalogue's order.
+    pub const ALL: [Class; 6] = [
+        Class::Network,
+        Class::Process,
+        Class::Clock,
+        Class::Resource,
+        Class::Interrupt,
+        Class::Disk,
+    ];
+
     /// The class in a word.
     pub fn name(self) -> &'static str {
         match self {
@@ -167,7 +177,7 @@ impl Class {
             Class::Disk => "disk",
             Class::Process => "process",
             Class::Clock => "clock",
-            Class::Resource => "cpu and memory",
+            Class::Resource => "resource",
             Class::Interrupt => "interrupt",
         }
     }
@@ -314,6 +324,9 @@ mod tests {
 
     #[test]
     fn names_are_told_apart() {
+        let classes = Class::ALL.map(Class::name);
+        assert!(CATALOGUE.iter().all(|e| !classes.contains(&e.name)));
+        assert!(CATALOGUE.is_sorted_by_key(|e| e.class));
         for (i, a) in CATALOGUE.iter().enumerate() {
             for b in &CATALOGUE[i + 1..] {
                 assert!(![b.name, b.words].contains(&a.name), "{}", a.name);

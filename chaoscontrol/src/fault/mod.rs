@@ -12,21 +12,25 @@ mod engine;
 mod generate;
 mod info;
 mod parse;
+mod preset;
 mod schedule;
 mod stream;
 mod table;
 mod text;
+mod tolerance;
 
 pub use aim::{Aim, Whom};
 pub use amount::{format_time, parse_time};
 pub use catalogue::{Fault, FaultKind, Parts};
 pub use engine::{Cause, FaultEngine, Firing, Phase, Timing};
-pub use generate::Generator;
+pub use generate::{Generator, with_undoing};
 pub use info::{Class, Effect, FaultInfo, Param, Sense, Shape, Unit};
 pub use parse::FaultParseError;
+pub use preset::Preset;
 pub use schedule::{
     FaultError, FaultSchedule, FaultScheduleBuilder, ScheduleError, ScheduledFault,
 };
 pub use stream::Stream;
 pub use table::Target;
 pub use text::TextError;
+pub use tolerance::Tolerance;

@@ -122,6 +122,10 @@ pub struct Attributes {
     pub seed: Option<u64>,
     /// Names of the faults that may be drawn; empty means none at all.
     pub faults: Option<&'static [&'static str]>,
+    /// Names of the presets that fresh schedules follow.
+    pub presets: &'static [&'static str],
+    /// Limits on what servers suffer from.
+    pub tolerance: &'static [&'static str],
     /// The one schedule to run instead of exploring.
     pub schedule: Option<Schedule>,
     /// Properties that have to be met.
@@ -165,6 +169,8 @@ impl Attributes {
         quiet_ns: None,
         seed: None,
         faults: None,
+        presets: &[],
+        tolerance: &[],
         schedule: None,
         require: &[],
         memory: None,

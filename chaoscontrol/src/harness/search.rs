@@ -94,7 +94,8 @@ pub fn search(
             Some(bug) if wanted(&outcome.bugs) => {
                 meter.found(bug);
                 let limits = ShrinkLimits::default();
-                let shrinker = Shrinker::new(bug.clone(), limits, &mut workers, stop, &mut meter);
+                let shrinker = Shrinker::new(bug.clone(), limits, &mut workers, stop, &mut meter)
+                    .within(&world.generator);
                 Some(shrinker.shrink()?)
             }
             _ => None,

@@ -385,6 +385,7 @@ mod attribute_keys;
 mod tests {
     use super::attribute_keys::{self, Kind};
     use super::*;
+    use crate::fault::{Class, FaultKind, Preset};
     use crate::harness::disk;
 
     #[test]
@@ -408,6 +409,14 @@ mod tests {
                 name => assert_eq!(range, Some((form, key.least, key.most)), "{name}"),
             }
         }
+        let named = [attribute_keys::NETWORK_FAULTS, attribute_keys::VM_FAULTS].concat();
+        let kinds: Vec<_> = FaultKind::all().map(FaultKind::name).collect();
+        assert_eq!(named, kinds);
+        let networks = FaultKind::all().filter(|kind| kind.info().class == Class::Network);
+        assert_eq!(attribute_keys::NETWORK_FAULTS.len(), networks.count());
+        assert_eq!(attribute_keys::CLASSES, Class::ALL.map(Class::name));
+        let presets: Vec<_> = Preset::all().map(Preset::name).collect();
+        assert_eq!(attribute_keys::PRESETS, presets);
         let disk = attribute_keys::find(DISK).map(|other| other.kind);
         assert_eq!(disk, Some(Kind::Disk(disk::LEAST, disk::MOST)));
         let fields = attribute_keys::KEYS.iter().filter(|other| {

@@ -16,7 +16,7 @@ use crate::cluster::{self, BootFailure, ClusterConfig};
 use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{Engine, UnsupportedHost, supported};
 use crate::explore::simulation::Scenario;
-use crate::fault::{Aim, Class, Generator, Whom};
+use crate::fault::{Aim, Class, Generator, Preset, Tolerance, Whom, with_undoing};
 use crate::image::disk::{self, BaseImage, DiskError};
 use crate::image::fetched::FetchError;
 use crate::image::kernel::{self, KernelError, KernelImage, KernelRequest, Variant};
@@ -70,6 +70,12 @@ pub enum WorldError {
     /// A fault's name.
     #[error("faults = [..]: {0}")]
     Fault(String),
+    /// A preset's name, or a cluster too small for it.
+    #[error("preset: {0}")]
+    Preset(String),
+    /// A limit of the tolerance.
+    #[error("tolerance: {0}")]
+    Tolerance(String),
 }
 
 /// A booted machine and what it was booted from.
@@ -248,16 +254,20 @@ fn files(package: &Path, names: &[&str]) -> Vec<(PathBuf, String)> {
 }
 
 fn generator(case: &TestCase, settings: &Settings) -> Result<Generator, WorldError> {
+    let attributes = &case.attributes;
+    let presets = presets(attributes.presets, settings)?;
+    let name = |path: &&str| Some(Path::new(path).file_name()?.to_str()?.to_owned());
     let hits_a_disk = |aim: &Aim| aim.kind.info().class == Class::Disk;
     let has_disk = settings.disk.is_some();
-    let aims: Vec<Aim> = match case.attributes.faults {
-        None => Aim::all()
+    let mut aims: Vec<Aim> = match attributes.faults {
+        None if presets.is_empty() => Aim::usual()
             .into_iter()
             .filter(|aim| has_disk || !hits_a_disk(aim))
             .collect(),
+        None => Vec::new(),
         Some(names) => {
             let aims: Result<_, _> = names.iter().map(|name| Aim::by_name(name)).collect();
-            aims.map_err(WorldError::Fault)?
+            with_undoing(aims.map_err(WorldError::Fault)?)
         }
     };
     if settings.clients == 0
@@ -270,13 +280,35 @@ fn generator(case: &TestCase, settings: &Settings) -> Result<Generator, WorldErr
         let what = format!("`{aim}`, but the test has no disk: set `disk`, or remove it");
         return Err(WorldError::Fault(what));
     }
+    for kind in presets.iter().flat_map(|preset| preset.kinds()) {
+        if !aims.iter().any(|aim| aim.kind == *kind) {
+            aims.push(Aim::of(*kind));
+        }
+    }
     Ok(Generator {
         aims,
+        presets,
+        tolerance: Tolerance::parse(attributes.tolerance).map_err(WorldError::Tolerance)?,
         vms: settings.vms as usize,
         clients: settings.clients as usize,
         duration_ns: settings.duration_ns,
+        processes: attributes.binaries.iter().filter_map(name).collect(),
         ..Generator::default()
     })
+}
+
+fn presets(names: &[&str], settings: &Settings) -> Result<Vec<Preset>, WorldError> {
+    let presets: Result<Vec<Preset>, _> = names.iter().map(|name| Preset::by_name(name)).collect();
+    let presets = presets.map_err(WorldError::Preset)?;
+    let servers = settings.vms.saturating_sub(settings.clients) as usize;
+    match presets.iter().find(|preset| preset.servers() > servers) {
+        None => Ok(presets),
+        Some(preset) => Err(WorldError::Preset(format!(
+            "`{}` needs {} servers and there are {servers}: raise `vms`",
+            preset.name(),
+            preset.servers()
+        ))),
+    }
 }
 
 fn boot(machine: &Machine, say: &dyn Fn(&str)) -> Result<Booted, WorldError> {

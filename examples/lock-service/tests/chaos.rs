@@ -144,13 +144,27 @@ fn lock_service(node: Node, rejoin: Rejoin) -> Result {
 }
 
 /// The control: no fault may break it.
-#[chaos_test(vms = 4, clients = 1, rounds = 100)]
+#[rustfmt::skip]
+#[chaos_test(
+    vms = 4, clients = 1, rounds = 100,
+    faults = [
+        "partition", "one-way-partition", "latency", "jitter", "loss", "reorder", "heal",
+        "kill", "pause", "resume", "restart", "skew", "wall-clock-jump",
+    ]
+)]
 fn mutual_exclusion(node: Node) -> Result {
     lock_service(node, Rejoin::AfterALease)
 }
 
 /// A restarted server that grants at once what it has leased already and forgot.
-#[chaos_test(vms = 4, clients = 1, rounds = 100)]
+#[rustfmt::skip]
+#[chaos_test(
+    vms = 4, clients = 1, rounds = 100,
+    faults = [
+        "partition", "one-way-partition", "latency", "jitter", "loss", "reorder", "heal",
+        "kill", "pause", "resume", "restart", "skew", "wall-clock-jump",
+    ]
+)]
 #[should_panic(expected = "one holder at a time")]
 fn a_forgetful_server_is_found(node: Node) -> Result {
     lock_service(node, Rejoin::AtOnce)
@@ -163,7 +177,14 @@ fn without_faults_a_forgetful_server_is_right(node: Node) -> Result {
 }
 
 /// The same bug, to see what a failure looks like.
-#[chaos_test(vms = 4, clients = 1, rounds = 100)]
+#[rustfmt::skip]
+#[chaos_test(
+    vms = 4, clients = 1, rounds = 100,
+    faults = [
+        "partition", "one-way-partition", "latency", "jitter", "loss", "reorder", "heal",
+        "kill", "pause", "resume", "restart", "skew", "wall-clock-jump",
+    ]
+)]
 #[ignore = "fails by design: shows a report"]
 fn a_report(node: Node) -> Result {
     lock_service(node, Rejoin::AtOnce)

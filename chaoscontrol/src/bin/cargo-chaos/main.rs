@@ -2,6 +2,7 @@
 //! the verb on to it, so that the engine is always the version that the user's lock file
 //! names; the others are answered here.
 
+mod faults;
 mod local;
 mod target;
 
@@ -23,7 +24,7 @@ enum Answer {
     Test,
 }
 
-static VERBS: [Verb; 5] = [
+static VERBS: [Verb; 6] = [
     Verb {
         name: "doctor",
         usage: "[-p PACKAGE] [--test TARGET] [NAME]",
@@ -36,6 +37,13 @@ static VERBS: [Verb; 5] = [
         usage: "[--variant lean|kcov] [--export FILE | --import FILE]",
         help: "Prints the path of the guest kernel, building it if need be, or copies it out of or into the cache.",
         answer: Answer::Here(local::kernel),
+    },
+    Verb {
+        name: "faults",
+        usage: "[--json]",
+        help: "Lists the faults, how schedules say them, what their amounts may be, and what happened in production \
+               that they stand for.",
+        answer: Answer::Here(faults::faults),
     },
     Verb {
         name: "boot",

@@ -206,7 +206,11 @@ impl Blk {
 
     /// The ranges that a discard or a write of zeros names in `segments`, of `sent` bytes.
     fn zeros(&self, kind: u32, segments: &[u8], sent: u64) -> Result<Order, Status> {
-        if self.disk.read_only() || sent == 0 || sent != segments.len() as u64 || sent % 16 != 0 {
+        if self.disk.read_only()
+            || sent == 0
+            || sent != segments.len() as u64
+            || !sent.is_multiple_of(16)
+        {
             return Err(Status::IoError);
         }
         let mut ranges = Vec::new();
