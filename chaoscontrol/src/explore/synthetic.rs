@@ -143,7 +143,7 @@ impl Runner for LadderRunner {
             m.hash ^= r.seed;
         }
         // A little noise, so that coverage grows for reasons other than progress, too.
-        m.counts[119] = 1 + Stream::new(m.hash, "noise", &[]).below(40) as u32;
+        m.counts[99] = 1 + Stream::new(m.hash, "noise", &[]).below(40) as u32;
         let coverage = m
             .counts
             .iter()
