@@ -17,13 +17,11 @@ use super::process;
 const PORT: &str = "/dev/ttyS1";
 
 /// What to mount, and its type.
-const MOUNTS: [(&str, &str); 5] = [
-    ("/proc", "proc"),
-    ("/sys", "sysfs"),
-    ("/dev", "devtmpfs"),
-    ("/tmp", "tmpfs"),
-    ("/run", "tmpfs"),
-];
+const MOUNTS: [(&str, &str); 3] = [("/proc", "proc"), ("/sys", "sysfs"), ("/dev", "devtmpfs")];
+
+/// Folders that have to be there. Nothing is mounted on them, which would hide what was packed
+/// from a build below them.
+const FOLDERS: [&str; 2] = ["/tmp", "/run"];
 
 /// Variables of every command.
 const VARIABLES: [(&str, &str); 2] = [("PATH", "/bin"), ("HOME", "/root")];
@@ -44,6 +42,9 @@ pub fn enter() {
 fn live() -> Result<Infallible, String> {
     for (folder, kind) in MOUNTS {
         mount(folder, kind).map_err(|e| format!("{folder} cannot be mounted: {e}"))?;
+    }
+    for folder in FOLDERS {
+        fs::create_dir_all(folder).map_err(|e| format!("{folder} cannot be made: {e}"))?;
     }
     let mut port = serial().map_err(|e| format!("{PORT} cannot be opened: {e}"))?;
     match prepare() {

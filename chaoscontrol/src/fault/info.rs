@@ -299,6 +299,8 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalogue::Parts;
+    use super::super::table::Target;
     use super::*;
 
     #[test]
@@ -333,6 +335,38 @@ mod tests {
                 assert!(![b.name, b.words].contains(&a.words), "{}", a.words);
             }
         }
+    }
+
+    /// A fault of this kind with the catalogue's amounts, as code writes it.
+    fn typed(info: &FaultInfo) -> String {
+        let target = match info.shape {
+            Shape::All => Target::All,
+            Shape::Vm => Target::Vm(0),
+            Shape::Sides(_) => Target::Sides(vec![0], vec![1]),
+            Shape::Process => Target::Process(0, String::new()),
+        };
+        let parts = Parts {
+            kind: info.kind,
+            target,
+            amounts: info.params.iter().map(|p| Some(p.default)).collect(),
+        };
+        let fault = parts.clone().build().expect("defaults fit");
+        assert_eq!(fault.parts(), parts);
+        let name = format!("{fault:?}");
+        name.split([' ', '{']).next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn faults_have_the_names_that_people_know() {
+        let names: Vec<String> = CATALOGUE.iter().map(typed).collect();
+        let known = "NetworkPartition NetworkLatency NetworkJitter NetworkBandwidth NetworkHeal PacketLoss \
+            PacketCorruption PacketReorder PacketDuplicate DiskReadError DiskWriteError DiskTornWrite \
+            DiskCorruption DiskFull ProcessKill ProcessPause ProcessRestart ClockSkew ClockJump \
+            MemoryPressure InjectInterrupt InjectNmi";
+        for name in known.split_whitespace() {
+            assert!(names.iter().any(|n| n == name), "{name} of {names:?}");
+        }
+        assert!(names.len() >= 35, "{}", names.len());
     }
 
     #[test]
