@@ -270,13 +270,12 @@ fn runs_programs_that_may_fail(node: Node) -> Result {
         .args(["-c", "exit 3"])
         .may_fail()
         .status()?;
-    let mut waiting = node
+    let mut endless = node
         .command("sh")
-        .args(["-c", "read x"])
-        .stdin("")
+        .args(["-c", "while :; do :; done"])
         .spawn()?;
-    waiting.kill()?;
-    waiting.wait()?;
+    endless.kill()?;
+    endless.wait()?;
     node.setup_complete();
     Ok(())
 }
