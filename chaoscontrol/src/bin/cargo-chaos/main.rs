@@ -64,7 +64,8 @@ static VERBS: [Verb; 6] = [
         help: "Measures boot, instructions, restores and branches a minute on this machine, \
                on the test's engine or on ENGINE: soft, kvm or auto. \
                With --faults, branches have random schedules of at most N faults, and \
-               branches_failed says how many of them show a bug.",
+               branches_failed says how many of them show a bug; fault_time_ratio is what a guest \
+               instruction costs in branches of exactly N faults, without faults being 1.",
         answer: Answer::Test,
     },
 ];

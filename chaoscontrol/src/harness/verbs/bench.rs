@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Arguments, mix};
+use super::{Arguments, fault_cost, mix};
 use crate::cluster::{ClusterConfig, SimulationController, boot};
 use crate::explore::simulation::{Checkpoint, Scenario, Simulation, SimulationFactory};
 use crate::explore::{Explorer, Options, Silent, Totals, Workers};
@@ -47,6 +47,10 @@ pub fn bench(mut arguments: Arguments) -> Result<ExitCode, String> {
     exits(&world, &mut rows)?;
     restores(&world, &mut rows)?;
     branches(&world, faults, &mut rows)?;
+    if let Some(count @ 1..) = faults {
+        let ratio = fault_cost::ratio(&world, count as usize)?;
+        rows.push(("fault_time_ratio", ratio, 3));
+    }
     rows.push(("peak_memory_mib", peak_memory_mib(), 0));
     if json {
         let fields: Vec<String> = rows

@@ -4,6 +4,7 @@
 
 mod bench;
 mod doctor;
+mod fault_cost;
 mod mix;
 mod verify;
 
