@@ -1,14 +1,17 @@
 //! What a real file system and a program on it find on their disk after power cuts.
 //!
-//! One run writes records; at random instants it is forked, and the fork's power cut. So a
-//! cut costs a restart, and not the run before it.
+//! A seed is a run: it decides what the program writes and when, where the power is cut, and
+//! what the drive keeps. All runs fork from one machine that has mounted its disk, so a seed
+//! costs what it writes and a restart.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use chaoscontrol::cluster::{ClusterConfig, ClusterEvent, EventKind, SimulationController, boot};
-use chaoscontrol::guest::protocol::Message;
+use chaoscontrol::cluster::{
+    ClusterConfig, ClusterEvent, ClusterSnapshot, EventKind, SimulationController, boot,
+};
+use chaoscontrol::guest::protocol::{End, Message};
 use chaoscontrol::image::disk;
 use chaoscontrol::machine::{
     DeterministicVm, DiskConfig, DiskImage, DiskStats, VmConfig, VmSnapshot,
@@ -16,7 +19,12 @@ use chaoscontrol::machine::{
 use chaoscontrol_tests::{Numbers, machine};
 
 const MS: u64 = 1_000_000;
-const CUTS: u64 = 200;
+/// Runs of the test.
+const SEEDS: u64 = 200;
+/// Within this time of a run its power is cut.
+const WINDOW: u64 = 150 * MS;
+/// Within this time of a restart a file system recovers.
+const RECOVERY: u64 = 30 * MS;
 
 fn booted(ignore_flush: bool) -> VmSnapshot {
     static IMAGE: OnceLock<DiskImage> = OnceLock::new();
@@ -32,20 +40,13 @@ fn booted(ignore_flush: bool) -> VmSnapshot {
     boot(config).expect("a booted machine")
 }
 
-fn cluster(ignore_flush: bool) -> SimulationController {
-    let config = ClusterConfig {
-        vms: 1,
-        test: "records".into(),
-        ..ClusterConfig::default()
-    };
-    SimulationController::new(&booted(ignore_flush), config).expect("a cluster")
-}
-
-/// The guest's last number of each kind, and the lines that matter.
+/// The guest's last number of each kind, and what is not as it should be.
 #[derive(Clone, Debug, Default)]
 struct Told {
     wrote: u64,
     durable: u64,
+    /// Number of the life that looks at the disk without another power cut.
+    last_life: u32,
     /// How many records are there without a gap, and which others.
     found: Option<(u64, BTreeSet<u64>)>,
     clean: bool,
@@ -67,8 +68,11 @@ impl Told {
                     }
                 }
                 EventKind::Message(bytes) => match Message::decode(&bytes).expect("a message") {
-                    Message::Event { name, details } => self.event(name, details),
-                    message @ (Message::BodyEnd { .. } | Message::Panic { .. }) if !self.clean => {
+                    Message::Event { name, details } => {
+                        self.event(name, details, event.incarnation == self.last_life);
+                    }
+                    Message::BodyEnd { end: End::Ok } => {}
+                    message @ (Message::BodyEnd { .. } | Message::Panic { .. }) => {
                         self.trouble.push(format!("{message:?}"));
                     }
                     Message::Output { line, .. } => {
@@ -83,13 +87,13 @@ impl Told {
         }
     }
 
-    fn event(&mut self, name: &str, details: &str) {
+    fn event(&mut self, name: &str, details: &str, last_life: bool) {
         let number = |text: &str| text.parse().expect("a number");
         match name {
             "wrote" => self.wrote = number(details),
             "durable" => self.durable = number(details),
-            "clean" => self.clean = true,
-            "found" => {
+            "clean" if last_life => self.clean = true,
+            "found" if last_life => {
                 let (count, others) = details.split_once(' ').expect("two parts");
                 let others = others.split(',').filter(|text| !text.is_empty());
                 self.found = Some((number(count), others.map(number).collect()));
@@ -97,32 +101,92 @@ impl Told {
             _ => {}
         }
     }
+
+    /// What is left, or what is wrong.
+    fn left(self) -> Result<Left, String> {
+        if let Some(trouble) = self.trouble.first() {
+            return Err(trouble.clone());
+        }
+        let Some((count, mut there)) = self.found.filter(|_| self.clean) else {
+            return Err("the guest found nothing within 3 s".into());
+        };
+        let durable = self.durable;
+        if count < durable {
+            return Err(format!(
+                "record {count} is lost, and {durable} were durable"
+            ));
+        }
+        there.extend(durable..count);
+        Ok(Left {
+            wrote: self.wrote - durable,
+            there: there.iter().map(|number| number - durable).collect(),
+        })
+    }
 }
 
-/// Cuts the power and starts again. Which records are there that nobody had promised, or
-/// what is wrong.
-fn cut(fork: &mut SimulationController, before: &Told) -> Result<BTreeSet<u64>, String> {
-    fork.kill(0);
-    fork.restart(0);
-    let mut told = before.clone();
-    let end = fork.now() + 3_000 * MS;
-    while fork.now() < end && !told.clean && told.trouble.is_empty() {
-        told.hear(fork.run_tick());
+/// What a seed's power cuts left of the records that were not durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Left {
+    /// How many were written and not durable.
+    wrote: u64,
+    /// Which of them are there, counted from the last that was durable.
+    there: BTreeSet<u64>,
+}
+
+/// What all runs begin with, and where they take place.
+struct Runs {
+    base: ClusterSnapshot,
+    cluster: SimulationController,
+}
+
+impl Runs {
+    /// The program has set up, and waits until it has random numbers of its own.
+    fn new(ignore_flush: bool) -> Runs {
+        let config = ClusterConfig {
+            vms: 1,
+            test: "records".into(),
+            ..ClusterConfig::default()
+        };
+        let boot = booted(ignore_flush);
+        let mut cluster = SimulationController::new(&boot, config).expect("a cluster");
+        let set_up = |event: &ClusterEvent| match &event.kind {
+            EventKind::Message(bytes) => Message::decode(bytes) == Ok(Message::SetupComplete),
+            _ => false,
+        };
+        while !cluster.run_tick().iter().any(set_up) {}
+        let base = cluster.snapshot();
+        Runs { base, cluster }
     }
-    if let Some(trouble) = told.trouble.first() {
-        return Err(trouble.clone());
+
+    /// Runs the program until the power is cut, with each third seed once more while it starts
+    /// again, and then until it has looked at its disk. What is left, or what is wrong.
+    fn run(&mut self, seed: u64) -> Result<Left, String> {
+        let cluster = &mut self.cluster;
+        let mut numbers = Numbers::new(seed);
+        let mut told = Told {
+            last_life: if seed.is_multiple_of(3) { 2 } else { 1 },
+            ..Told::default()
+        };
+        cluster.restore(&self.base).expect("the same shape");
+        cluster.branch(seed);
+        told.hear(cluster.run_until(cluster.now() + numbers.below(WINDOW)));
+        cluster.restart(0);
+        if told.last_life == 2 {
+            told.hear(cluster.run_until(cluster.now() + numbers.below(RECOVERY)));
+            cluster.restart(0);
+        }
+        let end = cluster.now() + 3_000 * MS;
+        while cluster.now() < end && !told.clean && told.trouble.is_empty() {
+            told.hear(cluster.run_tick());
+        }
+        told.left()
     }
-    let Some((count, mut others)) = told.found.filter(|_| told.clean) else {
-        return Err("the guest found nothing within 3 s".into());
-    };
-    if count < before.durable {
-        let durable = before.durable;
-        return Err(format!(
-            "record {count} is lost, and {durable} were durable"
-        ));
+
+    /// Whether the file system of the last run is sound without any repair.
+    fn check(&self) -> Result<(), String> {
+        let disk = self.cluster.disk(0).expect("a disk");
+        check(disk.contents().current(), "storage-test.img")
     }
-    others.extend(before.durable..count);
-    Ok(others)
 }
 
 /// Whether the file system is sound without any repair.
@@ -141,79 +205,53 @@ fn check(image: &DiskImage, name: &str) -> Result<(), String> {
     }
 }
 
-/// Lets a run be cut at `cuts` random instants, until `look` has seen enough.
-fn cuts(
-    ignore_flush: bool,
-    cuts: u64,
-    mut look: impl FnMut(u64, &mut SimulationController, &Told) -> bool,
-) {
-    let mut original = cluster(ignore_flush);
-    let mut fork = cluster(ignore_flush);
-    let mut told = Told::default();
-    let mut numbers = Numbers::new(11);
-    while told.durable == 0 {
-        told.hear(original.run_tick());
-    }
-    for seed in 0..cuts {
-        let next = original.now() + numbers.below(10 * MS);
-        told.hear(original.run_until(next));
-        assert!(told.trouble.is_empty(), "{:?}", told.trouble);
-        fork.restore(&original.snapshot()).expect("the same shape");
-        fork.branch(seed);
-        if look(seed, &mut fork, &told) {
-            break;
-        }
-    }
-}
-
 #[test]
 fn what_was_flushed_survives_every_power_cut() {
-    let mut survivors = BTreeSet::new();
+    let mut runs = Runs::new(false);
+    let mut outcomes = BTreeSet::new();
     let (mut lost, mut kept) = (0, 0);
-    cuts(false, CUTS, |seed, fork, told| {
-        let extra = cut(fork, told).unwrap_or_else(|why| panic!("cut {seed}: {why}"));
-        let promised = told.wrote - told.durable;
-        kept += u64::from(!extra.is_empty());
-        lost += u64::from((extra.len() as u64) < promised);
-        survivors.insert(extra.iter().map(|n| n - told.durable).collect::<Vec<_>>());
-        if seed % 8 == 0 {
-            let image = fork.disk(0).expect("a disk").contents().current();
-            let sound = check(image, "storage-test.img");
-            sound.unwrap_or_else(|why| panic!("cut {seed}: {why}"));
+    for seed in 0..SEEDS {
+        let left = runs.run(seed);
+        let left = left.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        lost += u64::from((left.there.len() as u64) < left.wrote);
+        kept += u64::from(!left.there.is_empty());
+        outcomes.insert(left.there);
+        if seed.is_multiple_of(8) {
+            let sound = runs.check();
+            sound.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         }
-        false
-    });
-    assert!(survivors.len() > 10, "{survivors:?}");
-    assert!(lost > 20 && kept > 20, "{lost} lost some, {kept} kept some");
+    }
+    assert!(outcomes.len() >= 20, "{outcomes:?}");
+    let counts = format!("{lost} lost some, {kept} kept some");
+    assert!(lost >= 40 && kept >= 40, "{counts}");
 }
 
 #[test]
 fn a_drive_that_ignores_flushes_is_found_out() {
-    let mut found_out = None;
-    cuts(true, CUTS, |_, fork, told| {
-        found_out = cut(fork, told).err();
-        found_out.is_some()
-    });
+    let mut runs = Runs::new(true);
+    let found_out = (0..SEEDS).find_map(|seed| runs.run(seed).err());
     assert!(
         found_out.is_some(),
-        "200 power cuts lost nothing that was said to be durable"
+        "{SEEDS} power cuts lost nothing that was said to be durable"
     );
 }
 
 #[test]
-fn a_cut_repeats() {
-    let mut hashes = Vec::new();
-    cuts(false, 3, |seed, fork, told| {
-        let snapshot = fork.snapshot();
-        let extra = cut(fork, told);
-        let hash = fork.state_hash();
-        fork.restore(&snapshot).expect("the same shape");
-        assert_eq!(cut(fork, told), extra);
-        assert_eq!(fork.state_hash(), hash, "cut {seed}");
-        hashes.push(hash);
-        false
-    });
-    assert_ne!(hashes[0], hashes[1]);
+fn a_run_repeats() {
+    let mut runs = Runs::new(false);
+    let mut other = Runs {
+        base: runs.base.clone(),
+        cluster: SimulationController::from_snapshot(&runs.base).expect("a cluster"),
+    };
+    let mut hashes = BTreeSet::new();
+    for seed in [6, 7, 8] {
+        let left = runs.run(seed);
+        let hash = runs.cluster.state_hash();
+        assert_eq!(other.run(seed), left);
+        assert_eq!(other.cluster.state_hash(), hash, "seed {seed}");
+        hashes.insert(hash);
+    }
+    assert_eq!(hashes.len(), 3);
 }
 
 #[test]
