@@ -1,8 +1,10 @@
 //! Machines that come and go.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::thread;
 
+use chaoscontrol::fault::FaultSchedule;
 use chaoscontrol::prelude::*;
 
 use crate::server::{Asker, serve};
@@ -92,6 +94,24 @@ fn kill_process(node: Node) -> Result {
         assert!(after.monotonic < before.monotonic, "a new process");
         assert!(after.wall > before.wall);
     }
+    Ok(())
+}
+
+fn kill_of_a_program() -> FaultSchedule {
+    "+1 s kill process sleep in vm 0".parse().unwrap()
+}
+
+/// The end of a program that nobody had allowed to fail is a failure, unless a fault ended it.
+#[chaos_test(vms = 1, binaries = ["/bin/sleep", "/usr/bin/tail"], schedule = kill_of_a_program, duration = "2s", quiet = "1s", must_finish = true)]
+fn kill_process_of_a_program(node: Node) -> Result {
+    let mut hit = node.command("sleep").arg("100").spawn()?;
+    let mut other = node.command("tail").args(["-f", "/dev/null"]).spawn()?;
+    node.setup_complete();
+    node.wait_setup(SECOND)?;
+    thread::sleep(SECOND * 9 / 10);
+    assert_eq!(hit.try_wait()?, None);
+    assert_eq!(hit.wait()?.signal(), Some(libc::SIGKILL));
+    assert_eq!((other.try_wait()?, node.incarnation()), (None, 0));
     Ok(())
 }
 
