@@ -300,6 +300,38 @@ mod tests {
         assert_ne!(base, fork);
     }
 
+    /// Bytes of the host's memory that hold `image` and not `other`.
+    fn unshared(image: &DiskImage, other: &DiskImage) -> usize {
+        fn own<T>(one: &Arc<T>, other: Option<&Arc<T>>) -> usize {
+            match other {
+                Some(other) if Arc::ptr_eq(one, other) => 0,
+                _ => size_of::<T>(),
+            }
+        }
+        let chunks = image.chunks.iter().zip(other.chunks.iter());
+        let of_chunk = |(chunk, other): (&Arc<Chunk>, Option<&Arc<Chunk>>)| {
+            let pages = (0..CHUNK).map(|slot| {
+                let other = other.and_then(|other| other[slot].as_ref());
+                chunk[slot].as_ref().map_or(0, |page| own(page, other))
+            });
+            own(chunk, other) + pages.sum::<usize>()
+        };
+        let both = chunks.filter_map(|(chunk, other)| Some((chunk.as_ref()?, other.as_ref())));
+        both.map(of_chunk).sum()
+    }
+
+    #[test]
+    fn a_copy_of_a_large_disk_costs_what_is_written_to_it() {
+        let mut base = DiskImage::zeroed(512 * MIB).unwrap();
+        base.write(0, &vec![1; 16 * MIB as usize]);
+        let mut copy = base.clone();
+        assert_eq!(unshared(&copy, &base), 0);
+        let taken = copy.write(8 * MIB + 512, &vec![2; MIB as usize]);
+        let own = unshared(&copy, &base) as u64;
+        assert!((MIB..MIB + MIB / 64).contains(&own), "{own}");
+        assert_eq!(own, taken, "it is what the write says");
+    }
+
     #[test]
     fn zeros_cost_nothing() {
         let mut image = DiskImage::zeroed(512 * MIB).unwrap();
