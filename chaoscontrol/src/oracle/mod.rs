@@ -7,6 +7,7 @@
 mod branch;
 mod describe;
 mod failure;
+pub mod history;
 mod verdicts;
 
 pub use branch::{PropertyOracle, Seen};

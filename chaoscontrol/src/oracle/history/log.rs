@@ -1,0 +1,76 @@
+//! A log: append, and read of the whole.
+
+use super::interval::Interval;
+use super::model::{Known, Model};
+use super::operation::{Answer, Call, Value};
+use super::sequence::Sequence;
+
+/// Only ever grows at its end. An append answers that it is done, a read all values in order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Log;
+
+/// A log at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LogState {
+    values: Sequence,
+    /// The longest that was read in the history: the log has to become that.
+    longest: Known<Vec<Value>>,
+}
+
+impl Model for Log {
+    type State = LogState;
+
+    fn name(&self) -> &'static str {
+        "log"
+    }
+
+    fn start(&self, history: &[Interval<'_>]) -> LogState {
+        let read = history
+            .iter()
+            .filter_map(|interval| match interval.answer() {
+                Some(Answer::List(values)) => Some(values),
+                _ => None,
+            });
+        let longest = read.max_by_key(|values| values.len());
+        LogState {
+            values: Sequence::default(),
+            longest: Known::new(longest.cloned().unwrap_or_default()),
+        }
+    }
+
+    fn knows(&self, call: &Call, answer: Option<&Answer>) -> bool {
+        match (call, answer) {
+            (Call::Append(_), Some(answer)) => *answer == Answer::Done,
+            (Call::Read, Some(answer)) => matches!(answer, Answer::List(_)),
+            (call, None) => matches!(call, Call::Append(_) | Call::Read),
+            _ => false,
+        }
+    }
+
+    fn apply(&self, state: &LogState, call: &Call, answer: Option<&Answer>) -> Option<LogState> {
+        match call {
+            Call::Append(value) => {
+                let fits = match state.longest.get(state.values.len()) {
+                    Some(next) => next == value,
+                    // What nobody read need not have been appended, if nobody says that it was.
+                    None => answer.is_some(),
+                };
+                fits.then(|| LogState {
+                    values: state.values.with(value),
+                    longest: state.longest.clone(),
+                })
+            }
+            Call::Read => {
+                let right = match answer {
+                    Some(Answer::List(values)) => {
+                        state.values.len() == values.len() && state.values.iter().eq(values)
+                    }
+                    Some(_) => false,
+                    None => true,
+                };
+                right.then(|| state.clone())
+            }
+            _ => None,
+        }
+    }
+}
