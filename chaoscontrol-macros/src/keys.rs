@@ -125,6 +125,7 @@ pub const VM_FAULTS: &[&str] = &[
     "preempt",
     "bit-flip",
     "memory-pressure",
+    "balloon",
     "irq",
     "nmi",
     "spurious-interrupt",

@@ -42,3 +42,50 @@ fn memory_pressure(node: Node) -> Result {
     assert_eq!(asker.answer()?.incarnation, after, "as much as before");
     Ok(())
 }
+
+/// `MemTotal` in KiB.
+fn total() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").expect("the kernel's own numbers");
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("a number of KiB")
+}
+
+#[chaos_test(vms = 1, rounds = 1, branches = 1, duration = "20s", memory = "128M", faults = [])]
+fn balloon(node: Node) -> Result {
+    node.setup_complete();
+    let before = total();
+    node.faults().order("balloon vm 0 of 25 %")?;
+    thread::sleep(SECOND / 2);
+    assert_eq!(before - total(), 32 << 10);
+    node.faults().order("balloon vm 0 of 10 %")?;
+    thread::sleep(SECOND / 2);
+    let less = before - total();
+    assert!((13_000..=13_108).contains(&less), "{less}");
+    node.faults().order("balloon vm 0 of 0 %")?;
+    thread::sleep(SECOND / 2);
+    assert_eq!(total(), before, "all is back");
+    Ok(())
+}
+
+#[chaos_test(vms = 2, clients = 1, rounds = 1, branches = 1, duration = "30s", faults = [])]
+fn a_host_that_takes_all_memory_ends_the_largest_process(node: Node) -> Result {
+    if node.role() == Role::Server {
+        thread::spawn(|| grow());
+        return serve(&node);
+    }
+    let mut asker = Asker::new(&node)?;
+    thread::sleep(2 * SECOND);
+    assert_eq!(asker.answer()?.incarnation, 0, "there is enough for all");
+    node.faults().order("balloon vm 0 of 50 %")?;
+    thread::sleep(5 * SECOND);
+    node.faults().order("balloon vm 0 of 0 %")?;
+    thread::sleep(2 * SECOND);
+    let after = asker.answer()?.incarnation;
+    assert!(after > 0, "the kernel has killed the largest process");
+    thread::sleep(3 * SECOND);
+    assert_eq!(asker.answer()?.incarnation, after, "as much as before");
+    Ok(())
+}

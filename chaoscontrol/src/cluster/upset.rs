@@ -53,6 +53,14 @@ impl SimulationController {
         }
     }
 
+    /// Wants VM `vm` to give back `bytes` of its memory, until the next such call or the loss of
+    /// its power; 0 lets it have all again. See [`DeterministicVm::balloon`].
+    pub fn balloon(&mut self, vm: usize, bytes: u64) {
+        if let Some(machine) = self.machine(vm) {
+            machine.balloon(bytes);
+        }
+    }
+
     /// A pulse on line `irq`, 0 to 15, of VM `vm`'s interrupt controller.
     pub fn interrupt(&mut self, vm: usize, irq: u8) {
         if let Some(machine) = self.machine(vm) {

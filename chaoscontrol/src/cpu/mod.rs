@@ -16,6 +16,7 @@ mod missing;
 pub mod msr;
 pub mod paging;
 pub mod ram;
+pub mod regions;
 pub mod soft;
 pub mod state;
 

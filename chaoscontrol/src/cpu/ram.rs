@@ -15,7 +15,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestM
 /// Bytes in a page.
 pub const PAGE_SIZE: u64 = 4096;
 
-/// The largest guest memory in bytes: what lies below the MMIO window at 0xD000_0000.
+/// The largest guest memory in bytes: it ends well below the windows of devices, see [`regions`](super::regions).
 pub const MAX_RAM: u64 = 0xC000_0000;
 
 /// Written since the last snapshot or restore.

@@ -4,10 +4,10 @@
 //! `CHAOS_FUZZ_SEED` repeats a run, `CHAOS_FUZZ_ACCESSES` sets its length.
 
 use super::disk::{DiskConfig, DiskImage};
-use super::platform::{CONSOLE_SLOT, DISK_SLOT, NET_SLOT, PlatformConfig, RNG_SLOT, VIRTIO_BASE};
-use super::virtio::mmio::WINDOW;
+use super::platform::{BALLOON_SLOT, CONSOLE_SLOT, DISK_SLOT, NET_SLOT, PlatformConfig, RNG_SLOT};
 use super::{Platform, pic, pit, pm_timer, rtc, serial};
 use crate::cpu::Ram;
+use crate::cpu::regions::{VIRTIO_BASE, VIRTIO_WINDOW};
 
 /// SplitMix64.
 struct Random(u64);
@@ -226,17 +226,19 @@ struct Virtio {
     slot: u64,
     /// Where the driver's idea of queue 0 is: descriptors, available ring, its index.
     queue: (u64, u64, u16),
+    /// Pages that the balloon has dropped.
+    taken: u64,
 }
 
 impl Virtio {
     fn write(&mut self, register: u64, size: u8, value: u64) {
-        let address = VIRTIO_BASE + self.slot * WINDOW + register;
+        let address = VIRTIO_BASE + self.slot * VIRTIO_WINDOW + register;
         let Machine { platform, ram, now } = &mut self.machine;
         platform.mmio_write(address, size, value, *now, ram.guest_memory());
     }
 
     fn read(&mut self, register: u64, size: u8) -> u64 {
-        let address = VIRTIO_BASE + self.slot * WINDOW + register;
+        let address = VIRTIO_BASE + self.slot * VIRTIO_WINDOW + register;
         let Machine { platform, ram, now } = &mut self.machine;
         platform.mmio_read(address, size, *now, ram.guest_memory())
     }
@@ -319,9 +321,45 @@ impl Virtio {
         self.poke(at + 2, &ring);
     }
 
+    /// Offers a chain of these addresses, lengths and flags.
+    fn submit(&mut self, parts: &[(u64, u64, u64)]) {
+        let (table, available, index) = self.queue;
+        for (i, (address, length, flags)) in parts.iter().enumerate() {
+            let rest = length | flags << 32 | (i as u64 + 1) << 48;
+            self.poke(table + 16 * i as u64, &address.to_le_bytes());
+            self.poke(table + 16 * i as u64 + 8, &rest.to_le_bytes());
+        }
+        for entry in 0..128 {
+            self.poke(available + 4 + 2 * entry, &[0, 0]);
+        }
+        let index = index.wrapping_add(1);
+        self.poke(available + 2, &index.to_le_bytes());
+        self.queue.2 = index;
+        self.write(0x050, 4, 0);
+    }
+
+    /// Gives pages to the balloon, those of the list and of the rings among them.
+    fn give(&mut self, random: &mut Random) {
+        let at = random.below(RAM_SIZE) & !3;
+        let page = random.below(RAM_SIZE / 4096 + 2);
+        self.poke(page * 4096, &[0xA5; 4096]);
+        for i in 0..random.below(8) {
+            let other = random.number() as u32;
+            self.poke(at + 4 * i, &other.to_le_bytes());
+        }
+        self.poke(at, &(page as u32).to_le_bytes());
+        let length = match random.below(20) {
+            0 => random.number() & 0xFFFF_FFFF,
+            _ => random.below(RAM_SIZE - at),
+        };
+        self.submit(&[(at, length, 0)]);
+        let mut content = [0xA5; 4096];
+        let _ = self.machine.ram.read(page * 4096, &mut content);
+        self.taken += u64::from(content == [0; 4096]);
+    }
+
     /// Orders something of the disk that is well-formed but for a few numbers.
     fn order(&mut self, random: &mut Random) {
-        let (table, available, index) = self.queue;
         let at = random.below(RAM_SIZE) & !15;
         let kind = random.pick(&[0, 1, 1, 4, 8, 11, 13, 2]);
         let sector = if random.one_in(20) {
@@ -346,19 +384,7 @@ impl Virtio {
         }
         let to_guest = 2 * u64::from(kind == 0 || kind == 8);
         let last = data + random.below(RAM_SIZE - data);
-        let parts = [(at, 16, 1), (data, length, 1 | to_guest), (last, 1, 2)];
-        for (i, (address, length, flags)) in parts.into_iter().enumerate() {
-            let rest = length | flags << 32 | (i as u64 + 1) << 48;
-            self.poke(table + 16 * i as u64, &address.to_le_bytes());
-            self.poke(table + 16 * i as u64 + 8, &rest.to_le_bytes());
-        }
-        for entry in 0..128 {
-            self.poke(available + 4 + 2 * entry, &[0, 0]);
-        }
-        let index = index.wrapping_add(1);
-        self.poke(available + 2, &index.to_le_bytes());
-        self.queue.2 = index;
-        self.write(0x050, 4, 0);
+        self.submit(&[(at, 16, 1), (data, length, 1 | to_guest), (last, 1, 2)]);
         if random.one_in(100)
             && let Some(disk) = self.machine.platform.disk_mut()
         {
@@ -388,6 +414,7 @@ impl Virtio {
         let bytes = vec![0xA5; random.below(2000) as usize];
         platform.receive_frame(&bytes, *now, mem);
         platform.console_input(&bytes, *now, mem);
+        platform.balloon(random.number() as u32);
         if random.one_in(100) {
             let frames = platform.take_frames();
             assert!(frames.len() <= super::virtio::net::SEND_LIMIT);
@@ -405,12 +432,13 @@ impl Virtio {
             0 => self.set_up(random),
             1..4 => self.host_side(random),
             20..40 if self.slot == DISK_SLOT => self.order(random),
+            20..40 if self.slot == BALLOON_SLOT => self.give(random),
             4..12 => self.scribble(random),
             12..20 => self.offer(random),
             _ => {}
         }
         let register = if random.one_in(10) {
-            random.below(WINDOW)
+            random.below(VIRTIO_WINDOW)
         } else {
             random.pick(&REGISTERS)
         };
@@ -426,11 +454,12 @@ impl Virtio {
     }
 }
 
-fn fuzz_virtio(device: &'static str, slot: u64, mut look: impl FnMut(&Platform)) {
+fn fuzz_virtio(device: &'static str, slot: u64, mut look: impl FnMut(&Platform)) -> Virtio {
     let mut virtio = Virtio {
         machine: Machine::new(),
         slot,
         queue: (0, 0, 0),
+        taken: 0,
     };
     fuzz(device, |random| {
         virtio.machine.pass(random);
@@ -438,6 +467,7 @@ fn fuzz_virtio(device: &'static str, slot: u64, mut look: impl FnMut(&Platform))
         virtio.machine.check(random);
         look(&virtio.machine.platform);
     });
+    virtio
 }
 
 #[test]
@@ -467,4 +497,10 @@ fn rng_takes_anything() {
 #[test]
 fn console_takes_anything() {
     fuzz_virtio("the console", CONSOLE_SLOT, |_| {});
+}
+
+#[test]
+fn balloon_takes_anything() {
+    let Virtio { taken, .. } = fuzz_virtio("the balloon", BALLOON_SLOT, |_| {});
+    assert!(taken > 100, "only {taken} pages were dropped");
 }

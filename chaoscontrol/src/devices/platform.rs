@@ -10,15 +10,15 @@ use super::pit::Pit;
 use super::pm_timer;
 use super::rtc::Rtc;
 use super::serial::{self, Serial};
+use super::virtio::balloon::Balloon;
 use super::virtio::blk::Blk;
 use super::virtio::console::Console;
-use super::virtio::mmio::{VirtioMmio, WINDOW};
+use super::virtio::mmio::VirtioMmio;
 use super::virtio::net::Net;
 use super::virtio::rng::EntropyDevice;
 use crate::cpu::ram::GuestMemory;
+use crate::cpu::regions::virtio_window;
 
-/// Guest-physical address of the first virtio-mmio window; window i is [`WINDOW`] * i above.
-pub const VIRTIO_BASE: u64 = 0xD000_0000;
 /// Window of the disk, if there is one.
 pub const DISK_SLOT: u64 = 0;
 /// Window of the network card.
@@ -27,6 +27,8 @@ pub const NET_SLOT: u64 = 1;
 pub const RNG_SLOT: u64 = 2;
 /// Window of the console.
 pub const CONSOLE_SLOT: u64 = 3;
+/// Window of the balloon.
+pub const BALLOON_SLOT: u64 = 4;
 
 const TIMER_IRQ: u8 = 0;
 const SERIAL_IRQ: u8 = 4;
@@ -39,6 +41,8 @@ pub const RNG_IRQ: u8 = 7;
 const RTC_IRQ: u8 = 8;
 /// Interrupt of the console.
 pub const CONSOLE_IRQ: u8 = 9;
+/// Interrupt of the balloon.
+pub const BALLOON_IRQ: u8 = 10;
 
 const RECEIVE_QUEUE: usize = 0;
 const REQUEST_QUEUE: usize = 0;
@@ -67,6 +71,7 @@ pub struct Platform {
     net: VirtioMmio<Net>,
     rng: VirtioMmio<EntropyDevice>,
     console: VirtioMmio<Console>,
+    balloon: VirtioMmio<Balloon>,
 }
 
 impl Platform {
@@ -76,7 +81,8 @@ impl Platform {
         // Virtio interrupts last until the driver acknowledges them: level-triggered,
         // as firmware sets a PC up, so that none is lost when two causes overlap.
         let disk_irq = config.disk.as_ref().map(|_| DISK_IRQ);
-        for irq in [NET_IRQ, RNG_IRQ, CONSOLE_IRQ].into_iter().chain(disk_irq) {
+        let irqs = [NET_IRQ, RNG_IRQ, CONSOLE_IRQ, BALLOON_IRQ];
+        for irq in irqs.into_iter().chain(disk_irq) {
             let port = 0x4D0 + u16::from(irq / 8);
             let others = pic.read(port);
             pic.write(port, others | 1 << (irq % 8));
@@ -93,6 +99,7 @@ impl Platform {
             net: VirtioMmio::new(Net::new(config.mac)),
             rng: VirtioMmio::new(EntropyDevice::new(config.entropy)),
             console: VirtioMmio::new(Console::default()),
+            balloon: VirtioMmio::new(Balloon::default()),
         }
     }
 
@@ -118,7 +125,7 @@ impl Platform {
     /// A load of `size` bytes (1, 2, 4 or 8) from outside of RAM. Where there is no device, all bits are ones.
     pub fn mmio_read(&mut self, address: u64, size: u8, now: u64, mem: &GuestMemory) -> u64 {
         self.advance(now, mem);
-        let value = match Self::window(address) {
+        let value = match virtio_window(address) {
             Some((DISK_SLOT, offset)) => {
                 let disk = self.disk.as_ref();
                 disk.map_or(u64::MAX, |disk| disk.read(offset, size))
@@ -126,6 +133,7 @@ impl Platform {
             Some((NET_SLOT, offset)) => self.net.read(offset, size),
             Some((RNG_SLOT, offset)) => self.rng.read(offset, size),
             Some((CONSOLE_SLOT, offset)) => self.console.read(offset, size),
+            Some((BALLOON_SLOT, offset)) => self.balloon.read(offset, size),
             _ => u64::MAX,
         };
         match size {
@@ -137,7 +145,7 @@ impl Platform {
     /// A store of `size` bytes (1, 2, 4 or 8) to outside of RAM. Where there is no device, it is ignored.
     pub fn mmio_write(&mut self, address: u64, size: u8, value: u64, now: u64, mem: &GuestMemory) {
         self.advance(now, mem);
-        match Self::window(address) {
+        match virtio_window(address) {
             Some((DISK_SLOT, offset)) => {
                 if let Some(disk) = &mut self.disk {
                     disk.write(offset, size, value, now, mem);
@@ -146,15 +154,10 @@ impl Platform {
             Some((NET_SLOT, offset)) => self.net.write(offset, size, value, now, mem),
             Some((RNG_SLOT, offset)) => self.rng.write(offset, size, value, now, mem),
             Some((CONSOLE_SLOT, offset)) => self.console.write(offset, size, value, now, mem),
+            Some((BALLOON_SLOT, offset)) => self.balloon.write(offset, size, value, now, mem),
             _ => {}
         }
         self.wire(now);
-    }
-
-    /// The virtio slot of an address and the offset in its window.
-    fn window(address: u64) -> Option<(u64, u64)> {
-        let offset = address.checked_sub(VIRTIO_BASE)?;
-        Some((offset / WINDOW, offset % WINDOW))
     }
 
     fn read_byte(&mut self, port: u16, now: u64) -> u8 {
@@ -203,6 +206,7 @@ impl Platform {
         self.pic.set_line(RNG_IRQ, self.rng.irq());
         self.pic.set_line(RTC_IRQ, self.rtc.irq(now));
         self.pic.set_line(CONSOLE_IRQ, self.console.irq());
+        self.pic.set_line(BALLOON_IRQ, self.balloon.irq());
     }
 
     /// The next local ns after `now`, to which the devices were advanced, at which one
@@ -280,6 +284,18 @@ impl Platform {
         self.disk.as_mut().map(VirtioMmio::device_mut)
     }
 
+    /// Wants the guest to give `pages` pages of 4 KiB in all.
+    pub fn balloon(&mut self, pages: u32) {
+        self.balloon.device_mut().want(pages);
+        self.balloon.config_changed();
+        self.pic.set_line(BALLOON_IRQ, self.balloon.irq());
+    }
+
+    /// How many pages the guest says that it has given.
+    pub fn ballooned(&self) -> u32 {
+        self.balloon.device().actual()
+    }
+
     /// Lets entropy device and disk go on with the streams of another key.
     pub fn reseed(&mut self, key: [u8; 32]) {
         self.rng.device_mut().reseed(key);
@@ -295,6 +311,7 @@ mod tests {
 
     use super::*;
     use crate::cpu::Ram;
+    use crate::cpu::regions::{VIRTIO_BASE, VIRTIO_WINDOW};
 
     #[test]
     fn a_wide_read_reaches_each_byte() {
@@ -310,10 +327,13 @@ mod tests {
         let mem = Ram::new(0x1_0000).unwrap();
         let mem = mem.guest_memory();
         let mut platform = Platform::new(&PlatformConfig::default());
-        assert_eq!(platform.port_read(0x4D0, 2, 0, mem), 0x02C0);
-        let base = VIRTIO_BASE + NET_SLOT * WINDOW;
+        assert_eq!(platform.port_read(0x4D0, 2, 0, mem), 0x06C0);
+        let base = VIRTIO_BASE + NET_SLOT * VIRTIO_WINDOW;
         assert_eq!(platform.mmio_read(base, 4, 0, mem), 0x7472_6976);
-        assert_eq!(platform.mmio_read(base - WINDOW, 4, 0, mem), 0xFFFF_FFFF);
+        assert_eq!(
+            platform.mmio_read(base - VIRTIO_WINDOW, 4, 0, mem),
+            0xFFFF_FFFF
+        );
         // The ring at 0x1000 holds one writable buffer of 64 bytes at 0x4000.
         let ram = |address, bytes: &[u8]| mem.write_slice(bytes, GuestAddress(address)).unwrap();
         ram(

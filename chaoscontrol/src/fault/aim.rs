@@ -28,9 +28,10 @@ pub struct Aim {
 
 /// Kinds that are drawn only where a test names them: hardly any program promises to survive
 /// them, so what they break says little about it.
-const ON_REQUEST: [FaultKind; 13] = [
+const ON_REQUEST: [FaultKind; 14] = [
     FaultKind::BitFlip,
     FaultKind::MemoryPressure,
+    FaultKind::Balloon,
     FaultKind::Irq,
     FaultKind::Nmi,
     FaultKind::SpuriousInterrupt,

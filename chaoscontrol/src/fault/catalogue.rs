@@ -205,6 +205,15 @@ faults! {
         "memory-pressure", "memory pressure", Shape::Vm, Class::Resource, Effect::Memory(0),
         "a neighbour with a leak, until the kernel has to kill somebody";
 
+    /// The host takes memory back from the VM, whose kernel gives what is free. When others want it
+    /// then, the kernel kills the largest of the test's processes; if what is left is too little
+    /// for itself, it panics. A body's process that it kills starts again, as after `kill process`.
+    Balloon = MemoryBalloon { target: usize;
+        /// How many of a million bytes of the VM's memory; 0 gives them back.
+        rate_ppm: u32 = Param::rate("of", (100_000, 500_000), 400_000) },
+        "balloon", "balloon", Shape::Vm, Class::Resource, Effect::Memory(0),
+        "a host that has promised more memory than it has, and takes some back from its guests";
+
     /// A pulse on a line of the VM's interrupt controller that no device made.
     Irq = InjectInterrupt { target: usize;
         /// The line.

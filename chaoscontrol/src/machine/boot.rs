@@ -4,6 +4,7 @@
 use super::stop::VmError;
 use crate::cpu::UnsupportedHost;
 use crate::cpu::ram::{PAGE_SIZE, Ram, RamError};
+use crate::cpu::regions::{HIGH_START, MemoryRegion, memory_map};
 use crate::cpu::soft::CpuState;
 use crate::cpu::state::{Segment, TableRegister, seg};
 
@@ -27,10 +28,6 @@ pub mod layout {
     pub const PD: u64 = 0xB000;
     /// Kernel command line.
     pub const CMDLINE: u64 = 0x2_0000;
-    /// End of conventional memory.
-    pub const LOW_END: u64 = 0x9_FC00;
-    /// Start of the memory that a kernel may be loaded to.
-    pub const HIGH_START: u64 = 0x10_0000;
     /// The initrd ends at or below this address.
     pub const INITRD_END: u64 = 0x3800_0000;
 }
@@ -111,7 +108,7 @@ pub fn load(ram: &Ram, kernel: &[u8], initrd: &[u8], cmdline: &str) -> Result<Cp
 fn place_kernel(ram: &Ram, elf: &[u8]) -> Result<u64, BootError> {
     use linux_loader::loader::{Elf, KernelLoader};
 
-    let high = vm_memory::GuestAddress(layout::HIGH_START);
+    let high = vm_memory::GuestAddress(HIGH_START);
     let mut file = std::io::Cursor::new(elf);
     let loaded = Elf::load(ram.guest_memory(), None, &mut file, Some(high));
     let loaded = loaded.map_err(|e| BootError::Load(e.to_string()))?;
@@ -203,18 +200,13 @@ fn write_zero_page(ram: &Ram, initrd: u32, initrd_len: u32, cmdline: u32) -> Res
     put(0x21C, &initrd_len.to_le_bytes())?;
     put(0x228, &(layout::CMDLINE as u32).to_le_bytes())?;
     put(0x238, &cmdline.to_le_bytes())?;
-    let regions = [
-        (0, layout::LOW_END),
-        (
-            layout::HIGH_START,
-            ram.size().saturating_sub(layout::HIGH_START),
-        ),
-    ];
-    put(0x1E8, &[regions.len() as u8])?; // e820_entries
-    for (i, (start, size)) in regions.into_iter().enumerate() {
+    let mut map = memory_map(ram.size());
+    map.retain(MemoryRegion::is_ram);
+    put(0x1E8, &[map.len() as u8])?; // e820_entries
+    for (i, MemoryRegion { range, .. }) in map.into_iter().enumerate() {
         let entry = 0x2D0 + i as u64 * 20;
-        put(entry, &start.to_le_bytes())?;
-        put(entry + 8, &size.to_le_bytes())?;
+        put(entry, &range.start.to_le_bytes())?;
+        put(entry + 8, &(range.end - range.start).to_le_bytes())?;
         put(entry + 16, &E820_RAM.to_le_bytes())?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::devices::disk::DiskConfig;
 pub const BASE_CMDLINE: &str = "console=ttyS0 quiet lpj=1000 pmtmr=0x608 reboot=t panic=-1 \
     virtio_net.napi_tx=0 \
     random.trust_cpu=off virtio_mmio.device=4K@0xd0001000:6 virtio_mmio.device=4K@0xd0002000:7 \
-    virtio_mmio.device=4K@0xd0003000:9";
+    virtio_mmio.device=4K@0xd0003000:9 virtio_mmio.device=4K@0xd0004000:10";
 
 /// Follows [`BASE_CMDLINE`] where there is a disk.
 const DISK_CMDLINE: &str = "virtio_mmio.device=4K@0xd0000000:5";
@@ -95,5 +95,26 @@ impl VmConfig {
         let parts = [BASE_CMDLINE, disk, self.cmdline.trim()];
         let parts = parts.into_iter().filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::regions::{RegionKind, memory_map};
+    use crate::devices::disk::DiskImage;
+
+    #[test]
+    fn the_kernel_is_told_of_every_window() {
+        let config = VmConfig {
+            disk: Some(DiskConfig::new(DiskImage::zeroed(512).unwrap())),
+            ..VmConfig::default()
+        };
+        let told = config.full_cmdline();
+        for region in memory_map(config.memory_size) {
+            let words = format!("virtio_mmio.device=4K@{:#x}:", region.range.start);
+            let is_window = matches!(region.kind, RegionKind::Virtio(_));
+            assert_eq!(told.contains(&words), is_window, "{words}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Guests of a few instructions, for experiments, benchmarks and tests of the machine itself.
 
+use crate::cpu::regions::HIGH_START;
+
 /// Where a [`flat_kernel`] is loaded and entered.
-pub const FLAT_ENTRY: u64 = 0x10_0000;
+pub const FLAT_ENTRY: u64 = HIGH_START;
 
 /// An ELF executable of the machine code `code`, which is entered at [`FLAT_ENTRY`] in
 /// long mode, ring 0, with the first GiB mapped to itself and interrupts off.

@@ -120,6 +120,12 @@ impl MemorySnapshot {
         self.owned
     }
 
+    /// Bytes of pages that are not all zeros, whether or not other snapshots share them.
+    pub fn used_bytes(&self) -> u64 {
+        let pages = self.chunks.iter().flatten().flat_map(|chunk| chunk.iter());
+        pages.flatten().count() as u64 * PAGE_SIZE
+    }
+
     /// Size of the memory in pages.
     pub fn pages(&self) -> u64 {
         self.pages
@@ -238,6 +244,9 @@ mod tests {
         set(&ram, 2, 1);
         let second = MemorySnapshot::take(&ram, &first).unwrap();
         assert!((PAGE_SIZE..3 * PAGE_SIZE).contains(&second.owned_bytes()));
+        set(&ram, 3, 0);
+        let third = MemorySnapshot::take(&ram, &second).unwrap();
+        assert_eq!(second.used_bytes() - third.used_bytes(), PAGE_SIZE);
     }
 
     #[test]

@@ -62,6 +62,7 @@ mod vm;
 #[cfg(test)]
 mod vm_tests;
 
+pub use crate::cpu::regions::{MemoryRegion, RegionKind, memory_map};
 pub use crate::cpu::{CpuConfig, Engine};
 pub use crate::devices::disk::{Disk, DiskConfig, DiskFaults, DiskImage, DiskStats, ImageError};
 pub use crate::devices::random::RandomStream;

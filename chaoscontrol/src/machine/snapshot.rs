@@ -33,6 +33,12 @@ impl VmSnapshot {
         self.0.memory.owned_bytes() + self.0.disk
     }
 
+    /// Bytes of memory in pages that are not all zeros, whether or not other snapshots share
+    /// them.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.memory.used_bytes()
+    }
+
     /// T in ns at which it was taken.
     pub fn time(&self) -> u64 {
         self.0.time

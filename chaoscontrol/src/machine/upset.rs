@@ -1,10 +1,11 @@
-//! What upsets a machine from outside of its guest: lost time, a slow CPU, a flipped bit,
-//! interrupts that no device asked for.
+//! What upsets a machine from outside of its guest: lost time, a slow CPU, a flipped bit, a host
+//! that wants its memory back, interrupts that no device asked for.
 //!
 //! Each takes effect at the instruction boundary at which the machine stands, or, for a
 //! preemption, at one that the count of instructions decides.
 
 use super::vm::DeterministicVm;
+use crate::cpu::ram::PAGE_SIZE;
 use crate::cpu::{RamError, Vcpu};
 
 impl DeterministicVm {
@@ -56,6 +57,19 @@ impl DeterministicVm {
         let mut byte = [0];
         self.ram.read(address, &mut byte)?;
         self.ram.write(address, &[byte[0] ^ 1 << (bit & 7)])
+    }
+
+    /// Wants the guest to give back `bytes` of its memory in all, in pages of 4 KiB and all of it
+    /// at most; 0 lets it have all again. The guest's driver of the balloon does so as time
+    /// passes, as far as it finds free pages. What it has given reads as zeros.
+    pub fn balloon(&mut self, bytes: u64) {
+        let pages = bytes.min(self.config.memory_size) / PAGE_SIZE;
+        self.state.platform.balloon(pages as u32);
+    }
+
+    /// How many bytes of its memory the guest says that it has given back.
+    pub fn ballooned(&self) -> u64 {
+        u64::from(self.state.platform.ballooned()) * PAGE_SIZE
     }
 
     /// A pulse on input `irq` (0..=15, else nothing happens) of the interrupt controller,

@@ -6,6 +6,7 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use super::balloon;
 use super::clock::{self, Strobe};
 use super::console;
 use super::hog::{Hog, Resource, confirm};
@@ -25,6 +26,7 @@ pub struct Channel {
     strobe: Strobe,
     memory: Hog,
     disk: Hog,
+    total: balloon::Total,
     killed: Killed,
 }
 
@@ -41,6 +43,7 @@ impl Channel {
             strobe: Strobe::default(),
             memory: Hog::default(),
             disk: Hog::default(),
+            total: balloon::Total::now(),
             killed: Killed::default(),
         }
     }
@@ -87,7 +90,7 @@ impl Channel {
         self.disk.ended(pid, status);
         let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
         // The OOM killer does not say whom it chose.
-        killed && (self.killed.take(pid) || self.memory.is_felt())
+        killed && (self.killed.take(pid) || self.memory.is_felt() || self.total.is_short())
     }
 
     /// Kills all that the body has started, as a supervisor does with what belongs to a

@@ -1,6 +1,7 @@
 //! The agent and the body's process, on the one platform that test VMs run.
 
 mod backtrace;
+mod balloon;
 mod body;
 mod clock;
 mod control;

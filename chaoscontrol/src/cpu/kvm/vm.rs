@@ -12,13 +12,10 @@ use super::host::{KvmError, open};
 use crate::cpu::cpuid::{LEAVES, cpuid};
 use crate::cpu::msr::kept_by_the_cpu;
 use crate::cpu::ram::Ram;
+use crate::cpu::regions::KVM_TSS;
 
 /// The number of the one memory slot.
 pub const SLOT: u32 = 0;
-
-/// Where Intel CPUs without unrestricted guests keep three pages of their own; above all
-/// RAM and devices.
-const TSS: usize = 0xFFFB_D000;
 
 /// Registers of a filter's range; both ranges are this long.
 const FILTERED: u32 = 0x2000;
@@ -64,7 +61,10 @@ pub fn bare(kvm: &Kvm, ram: &Ram, flags: u32) -> Result<VmFd, KvmError> {
 /// KVM is not to be had, or refuses.
 pub fn create(ram: &Ram) -> Result<(VmFd, VcpuFd), KvmError> {
     let vm = bare(&open()?, ram, KVM_MEM_LOG_DIRTY_PAGES)?;
-    call("keep three pages for itself", vm.set_tss_address(TSS))?;
+    call(
+        "keep three pages for itself",
+        vm.set_tss_address(KVM_TSS as usize),
+    )?;
     withhold_registers(&vm)?;
     let vcpu = call("create a CPU", vm.create_vcpu(0))?;
     call("set CPUID", vcpu.set_cpuid2(&identity()))?;

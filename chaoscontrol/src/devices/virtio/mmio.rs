@@ -6,8 +6,6 @@ use std::hash::Hash;
 use super::queue::{QueueError, Ring};
 use crate::cpu::ram::GuestMemory;
 
-/// Bytes of a device's window.
-pub const WINDOW: u64 = 0x1000;
 /// VIRTIO_F_VERSION_1, which every device offers and every driver has to accept.
 pub const VERSION_1: u64 = 1 << 32;
 
@@ -80,6 +78,7 @@ pub struct VirtioMmio<D> {
     queue_sel: u32,
     status: u32,
     interrupt: u32,
+    generation: u32,
 }
 
 impl<D: VirtioDevice> VirtioMmio<D> {
@@ -94,6 +93,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             queue_sel: 0,
             status: 0,
             interrupt: 0,
+            generation: 0,
         }
     }
 
@@ -135,6 +135,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             0x070 => self.status,
             // There is no shared memory region: length and base are -1.
             0x0B0..=0x0BC if offset.is_multiple_of(4) => u32::MAX,
+            0x0FC => self.generation,
             _ => 0,
         })
     }
@@ -233,6 +234,14 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         self.status = status;
         if self.live() && !was_live {
             (0..D::QUEUES).for_each(|queue| self.serve(queue, now, mem));
+        }
+    }
+
+    /// Tells the driver that the device's configuration is another now.
+    pub fn config_changed(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        if self.status & DRIVER_OK != 0 {
+            self.interrupt |= CONFIG_CHANGE;
         }
     }
 

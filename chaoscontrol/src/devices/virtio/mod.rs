@@ -1,5 +1,6 @@
-//! Virtio 1.2 devices on memory-mapped transports: disk, network, entropy, console.
+//! Virtio 1.2 devices on memory-mapped transports: disk, network, entropy, console, balloon.
 
+pub mod balloon;
 pub mod blk;
 pub mod console;
 pub mod mmio;

@@ -78,6 +78,11 @@ impl Simulation {
             Fault::MemoryPressure { target, rate_ppm } => {
                 cluster.memory_pressure(*target, *rate_ppm);
             }
+            Fault::MemoryBalloon { target, rate_ppm } => {
+                let memory = cluster.vm(*target).config().memory_size;
+                let share = u128::from(memory) * u128::from(*rate_ppm) / 1_000_000;
+                cluster.balloon(*target, share as u64);
+            }
             Fault::DiskReadError { target, rate_ppm } => {
                 cluster.disk_read_errors(*target, *rate_ppm);
             }

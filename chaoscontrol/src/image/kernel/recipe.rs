@@ -158,7 +158,7 @@ const KCOV_PATCHES: [Patch; 3] = [
     ),
 ];
 
-const LEAN_REQUIRED: [&str; 10] = [
+const LEAN_REQUIRED: [&str; 11] = [
     "# CONFIG_X86_TSC is not set",
     "CONFIG_X86_PM_TIMER=y",
     "CONFIG_X86_IOPL_IOPERM=y",
@@ -167,6 +167,7 @@ const LEAN_REQUIRED: [&str; 10] = [
     "CONFIG_VIRTIO_NET=y",
     "CONFIG_VIRTIO_CONSOLE=y",
     "CONFIG_HW_RANDOM_VIRTIO=y",
+    "CONFIG_VIRTIO_BALLOON=y",
     "CONFIG_DEVMEM=y",
     "CONFIG_STRICT_DEVMEM=y",
 ];
