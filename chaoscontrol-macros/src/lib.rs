@@ -39,7 +39,7 @@ use syn::parse_macro_input;
 /// | `require` | `["message", ..]` | properties that must be met |
 /// | `memory` | `"128M"` | memory of a VM |
 /// | `binaries` | `[env!("CARGO_BIN_EXE_x"), "/usr/bin/y"]` | programs to pack with their libraries, for `node.command("x")`; those of the system keep their path, others go to `/usr/local/bin` |
-/// | `disk` | `"64M"`, `"path.img"` | a disk for each VM, mounted at `node.data_dir()`: an empty ext4 file system, 4M to 64G, or an image in the package, which is never written to |
+/// | `disk` | `"64M"`, `"path.img"` | a disk for each VM, mounted at `node.data_dir()`: an empty ext4 file system, 4M to 64G, or an image in the package, which is never written to; `"none"` where the package has one for all tests |
 /// | `packages` | `["redis-server", ..]` | packages of the distribution that absolute paths of `binaries` and `files` come from where this machine does not have them; fetched once, not installed |
 /// | `files` | `["tests/data", ..]` | files and folders to pack: one of the package keeps its path below the package's folder, from the root on, where bodies start; an absolute one keeps its own |
 /// | `kernel` | `"path/vmlinux"`, `"kcov"` | the guest kernel, or a variant of ours |

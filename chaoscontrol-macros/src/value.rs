@@ -149,8 +149,8 @@ fn memory(key: &Key, value: &Expr, least: u64, greatest: u64) -> Result<Value> {
 fn disk(key: &Key, value: &Expr, least: u64, greatest: u64, root: &TokenStream) -> Result<Value> {
     let (low, high) = (least >> 20, greatest >> 30);
     let expected = format!(
-        "a size from \"{low}M\" to \"{high}G\" in whole pages of 4K, as in \"64M\", or the path of an \
-         image, as in \"disk.img\""
+        "a size from \"{low}M\" to \"{high}G\" in whole pages of 4K, as in \"64M\", the path of an \
+         image, as in \"disk.img\", or \"none\""
     );
     let text = text(key, value, &expected)?;
     let name = text.value();

@@ -6,6 +6,7 @@ use chaoscontrol_guest::protocol::{Control, ControlFrame, Message, Signal};
 
 use super::controller::SimulationController;
 use super::event::EventKind;
+use super::orders::OrderReport;
 use super::slot::VmStatus;
 
 impl SimulationController {
@@ -53,6 +54,11 @@ impl SimulationController {
             self.lose_orders(vm);
         }
         id
+    }
+
+    /// The orders that no agent has confirmed yet.
+    pub fn open_orders(&self) -> Vec<OrderReport> {
+        self.state.orders.open(self.state.now)
     }
 
     /// Sends VM `vm`'s agent a command under the number `id`. False if it hears nothing, as

@@ -33,6 +33,8 @@ pub enum Outcome {
     Ended(i32),
     /// The VM had no power, or lost it before the agent confirmed the order.
     Lost,
+    /// The agent has not confirmed it yet.
+    Open,
 }
 
 /// An order and what became of it; shown as a line of a timeline.
@@ -56,6 +58,7 @@ impl fmt::Display for OrderReport {
             Outcome::Failed(errno) => write!(f, "failed {after}: {}", Errno(errno)),
             Outcome::Ended(errno) => write!(f, "ended by itself {after}: {}", Errno(errno)),
             Outcome::Lost => f.write_str("never took effect: the vm has no power"),
+            Outcome::Open => write!(f, "had not taken effect {after}"),
         }
     }
 }
@@ -142,15 +145,12 @@ impl Orders {
             .partition::<BTreeMap<_, _>, _>(|(_, (order, _))| order.vm == vm);
         self.known = others;
         self.full.remove(&vm);
-        of_vm
-            .into_values()
-            .filter(|(_, confirmed)| !confirmed)
-            .map(|(order, _)| OrderReport {
-                after_ns: time.saturating_sub(order.at),
-                order,
-                outcome: Outcome::Lost,
-            })
-            .collect()
+        unconfirmed(of_vm.values(), time, Outcome::Lost)
+    }
+
+    /// Those that were not confirmed by `time`.
+    pub(super) fn open(&self, time: u64) -> Vec<OrderReport> {
+        unconfirmed(self.known.values(), time, Outcome::Open)
     }
 
     /// Whether VM `vm`'s agent was ordered to take all space, and not to give it back.
@@ -162,6 +162,22 @@ impl Orders {
     pub(super) fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
+}
+
+/// Those of `orders` that were not confirmed by `time`.
+fn unconfirmed<'a>(
+    orders: impl Iterator<Item = &'a (Order, bool)>,
+    time: u64,
+    outcome: Outcome,
+) -> Vec<OrderReport> {
+    orders
+        .filter(|(_, confirmed)| !confirmed)
+        .map(|(order, _)| OrderReport {
+            after_ns: time.saturating_sub(order.at),
+            order: order.clone(),
+            outcome,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -216,6 +232,23 @@ mod tests {
         assert_eq!(orders.confirm(0, lost, 0, 8), None);
         assert!(orders.confirm(1, other, 0, 8).is_some());
         assert!(!orders.is_full(0), "it woke with what was free");
+    }
+
+    #[test]
+    fn orders_stay_open_until_they_are_confirmed() {
+        let mut orders = Orders::default();
+        let done = orders.give(0, 1_000_000, &KILL);
+        orders.give(1, 1_000_000, &KILL);
+        orders.confirm(0, done, 0, 1_200_000).unwrap();
+        let told: Vec<String> = orders
+            .open(3_000_000)
+            .iter()
+            .map(|r| r.to_string())
+            .collect();
+        assert_eq!(
+            told,
+            ["kill of process redis-server in vm 1 had not taken effect 2.000 ms after its order"]
+        );
     }
 
     #[test]

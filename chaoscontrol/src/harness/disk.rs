@@ -21,8 +21,11 @@ pub enum Disk<P = String> {
 }
 
 impl<P> Disk<P> {
+    /// What says that there is no disk, where a place of less weight names one.
+    pub const NONE: &str = "none";
+
     /// What a user can write.
-    pub const WANTED: &str = "a size from 4M to 64G in whole pages of 4K, as in 64M, or the path of an image, as in disk.img";
+    pub const WANTED: &str = "a size from 4M to 64G in whole pages of 4K, as in 64M, the path of an image, as in disk.img, or none";
 
     /// The same with another kind of path.
     pub fn map<Q>(self, path: impl FnOnce(P) -> Q) -> Disk<Q> {

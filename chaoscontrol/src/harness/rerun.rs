@@ -90,6 +90,7 @@ fn disturbed(
     if let Some(error) = simulation.trouble() {
         return Err(error.clone().into());
     }
+    simulation.note_open_orders();
     Ok(Rerun {
         failure: simulation.failure().cloned(),
         timeline: simulation.timeline().to_vec(),

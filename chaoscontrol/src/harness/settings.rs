@@ -279,6 +279,9 @@ fn disk(
         (None, None, Some(value)) => (in_manifest(DISK), shown(value)),
         (None, None, None) => return Ok(None),
     };
+    if text.trim() == Disk::<String>::NONE {
+        return Ok(None);
+    }
     match Disk::read(&text) {
         Some(disk) => Ok(Some(disk)),
         None => Err(SettingsError::Value {

@@ -94,6 +94,7 @@ fn a_disk_is_a_setting_like_others() {
     assert_eq!(disk(&given, &[]), Some(Disk::Image("disk.img".to_owned())));
     let environment = [("CHAOS_DISK", "16M")];
     assert_eq!(disk(&given, &environment), Some(Disk::Empty(16 * MIB)));
+    assert_eq!(disk(&given, &[("CHAOS_DISK", "none")]), None);
     let error = resolve(&given, &[("CHAOS_DISK", "1T")]).unwrap_err();
     let error = error.to_string();
     assert!(

@@ -15,6 +15,26 @@ const RAX: usize = 0;
 const RSI: usize = 6;
 const RDI: usize = 7;
 
+/// A message for whoever runs the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// As the guest encoded it.
+    pub bytes: Vec<u8>,
+    /// What it is to the machine.
+    pub what: What,
+}
+
+/// What a message is to the machine that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// The agent asks who it is: here the boot ends.
+    Boot,
+    /// An order, which returns when it has been carried out.
+    Order,
+    /// Nothing that concerns it.
+    Other,
+}
+
 /// What a machine knows about its guest's test.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sdk {
@@ -76,7 +96,7 @@ impl Sdk {
 
     /// Carries out one OUT of `size` bytes: sets the guest's RAX, and returns the message
     /// if it is for whoever runs this machine.
-    pub(super) fn call(&mut self, cpu: &mut impl Vcpu, size: u8) -> Option<Vec<u8>> {
+    pub(super) fn call(&mut self, cpu: &mut impl Vcpu, size: u8) -> Option<Sent> {
         if size != 4 || cpu.gpr(RAX) as u32 != VERSION {
             cpu.set_gpr(RAX, MALFORMED);
             return None;
@@ -91,27 +111,38 @@ impl Sdk {
             cpu.set_gpr(RAX, UNMAPPED);
             return None;
         }
-        let (answer, pass_on) = self.answer(cpu, address, &bytes);
+        let (answer, what) = self.answer(cpu, address, &bytes);
         cpu.set_gpr(RAX, answer);
-        pass_on.then_some(bytes)
+        what.map(|what| Sent { bytes, what })
     }
 
-    fn answer(&mut self, cpu: &mut impl Vcpu, address: u64, bytes: &[u8]) -> (u64, bool) {
-        match Message::decode(bytes) {
-            Err(_) => (MALFORMED, false),
-            Ok(Message::Status) => (self.status, false),
-            Ok(Message::GetRandom) => (self.random.next_u64(), false),
-            Ok(Message::RandomChoice { n }) => (self.choices.below(n), false),
-            Ok(Message::Identity) if self.identity.len() > bytes.len() => (MALFORMED, false),
-            Ok(Message::Identity) if !cpu.write_virtual(address, &self.identity) => {
-                (UNMAPPED, false)
-            }
-            Ok(Message::Identity) => (self.identity.len() as u64, false),
+    /// The answer, and what the message is if it goes on to whoever runs the machine.
+    fn answer(&mut self, cpu: &mut impl Vcpu, address: u64, bytes: &[u8]) -> (u64, Option<What>) {
+        let what = match Message::decode(bytes) {
+            Err(_) => return (MALFORMED, None),
+            Ok(Message::Status) => return (self.status, None),
+            Ok(Message::GetRandom) => return (self.random.next_u64(), None),
+            Ok(Message::RandomChoice { n }) => return (self.choices.below(n), None),
+            Ok(Message::Identity) => return (self.identify(cpu, address, bytes.len()), None),
             Ok(Message::BodyEnd { end: End::Killed }) => {
                 self.begin_incarnation();
-                (OK, true)
+                What::Other
             }
-            Ok(_) => (OK, true),
+            Ok(Message::Boot) => What::Boot,
+            Ok(Message::Fault { .. }) => What::Order,
+            Ok(_) => What::Other,
+        };
+        (OK, Some(what))
+    }
+
+    /// Writes the identity where the guest has `room` bytes for it.
+    fn identify(&self, cpu: &mut impl Vcpu, address: u64, room: usize) -> u64 {
+        if self.identity.len() > room {
+            MALFORMED
+        } else if cpu.write_virtual(address, &self.identity) {
+            self.identity.len() as u64
+        } else {
+            UNMAPPED
         }
     }
 }

@@ -9,14 +9,14 @@ use super::clock::{Clock, VirtualTsc};
 use super::config::VmConfig;
 use super::memory::{MemoryHash, MemorySnapshot};
 use super::output::{Outbox, Output, OutputKind};
-use super::sdk::Sdk;
+use super::sdk::{Sdk, What};
 use super::stop::{Off, Stop, Until, VmError};
 use super::trace::Access;
 use crate::cpu::ram::Ram;
 use crate::cpu::{Cpu, Exit, Vcpu};
 use crate::devices::platform::{Platform, PlatformConfig};
 use crate::devices::random::RandomStream;
-use chaoscontrol_guest::protocol::{self, Message};
+use chaoscontrol_guest::protocol;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -462,19 +462,18 @@ impl DeterministicVm {
                 size,
                 ..
             } => {
-                let message = self.state.sdk.call(&mut self.cpu, size);
+                let sent = self.state.sdk.call(&mut self.cpu, size);
                 self.complete(exit, 0);
-                if let Some(message) = message {
-                    match Message::decode(&message) {
-                        Ok(Message::Boot) if until.boot => stop = Some(Stop::Boot),
-                        // The order returns when it has been carried out.
-                        Ok(Message::Fault { .. }) => {
+                if let Some(sent) = sent {
+                    match sent.what {
+                        What::Boot if until.boot => stop = Some(Stop::Boot),
+                        What::Order => {
                             let turn = (time / TURN_NS + 1).saturating_mul(TURN_NS);
                             self.state.clock.jump(self.cpu.count(), turn);
                         }
-                        _ => {}
+                        What::Boot | What::Other => {}
                     }
-                    self.push(time, OutputKind::Message(message));
+                    self.push(time, OutputKind::Message(sent.bytes));
                 }
             }
             Exit::PortOut { port, size, value } => {

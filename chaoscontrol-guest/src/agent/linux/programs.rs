@@ -145,30 +145,39 @@ impl Client {
         }
     }
 
+    /// Carries out the requests that are complete.
     fn obey(&mut self) {
         let bytes = std::mem::take(&mut self.pending);
-        match Request::decode(&bytes) {
-            Ok(None) => self.pending = bytes,
-            Ok(Some((request, length))) => {
-                match request {
-                    Request::Start { .. } if self.program.is_some() => self.stream = None,
-                    Request::Start { .. } => match start(&request) {
-                        Ok(program) => {
-                            let pid = program.pid;
-                            self.program = Some(program);
-                            self.reply(Reply::Started { pid });
-                        }
-                        Err(error) => {
-                            let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
-                            self.reply(Reply::Failed { errno });
-                        }
-                    },
-                    Request::End { signal } => self.end(signal),
+        let mut left = bytes.as_slice();
+        while self.stream.is_some() {
+            match Request::decode(left) {
+                Ok(None) => break,
+                Ok(Some((request, length))) => {
+                    self.carry_out(&request);
+                    left = &left[length..];
                 }
-                self.pending = bytes[length..].to_vec();
+                // It cannot be followed any further.
+                Err(_) => self.stream = None,
             }
-            // It cannot be followed any further.
-            Err(_) => self.stream = None,
+        }
+        self.pending = left.to_vec();
+    }
+
+    fn carry_out(&mut self, request: &Request<'_>) {
+        match request {
+            Request::Start { .. } if self.program.is_some() => self.stream = None,
+            Request::Start { .. } => match start(request) {
+                Ok(program) => {
+                    let pid = program.pid;
+                    self.program = Some(program);
+                    self.reply(Reply::Started { pid });
+                }
+                Err(error) => {
+                    let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+                    self.reply(Reply::Failed { errno });
+                }
+            },
+            Request::End { signal } => self.end(*signal),
         }
     }
 

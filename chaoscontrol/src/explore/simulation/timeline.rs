@@ -41,6 +41,16 @@ impl Simulation {
         }
     }
 
+    /// Adds the orders that have not taken effect, for a timeline that ends here.
+    pub fn note_open_orders(&mut self) {
+        let time_ns = self.now();
+        for report in self.cluster.open_orders() {
+            let vm = report.order.vm;
+            let at = Moment { time_ns, vm };
+            self.note(at, EntryKind::Fault, || report.to_string());
+        }
+    }
+
     pub(super) fn note_console(&mut self, at: Moment, line: &[u8]) {
         self.note(at, EntryKind::Console, || {
             String::from_utf8_lossy(line).into_owned()
