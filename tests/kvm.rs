@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use chaoscontrol::image::KernelRequest;
 use chaoscontrol::image::kernel::{self, Variant};
+use chaoscontrol::image::{KernelRequest, disk};
 use chaoscontrol_tests::qemu::{self, Command, Ending, Outcome, Target};
 
 /// How long all tests of this target may take, in a full run and otherwise.
@@ -158,6 +158,62 @@ fn the_lock_service_holds_under_faults() {
     assert_eq!(passed(&outcomes[0]), 1, "{output}");
     assert!(output.contains(", engine kvm\n"), "{output}");
     assert!(!output.contains("  meddled "), "{output}");
+}
+
+/// Runs tests of what each fault does to a guest: `words` choose them.
+fn faults(words: &[&str]) -> Command {
+    with_kernel(Command::new(target("tests", "faults")))
+        .file(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .variable("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"))
+        .variable("CARGO_PKG_NAME", env!("CARGO_PKG_NAME"))
+        .variable("CHAOS_ENGINE", "kvm")
+        .arguments(["--test-threads=1"])
+        .arguments(words.iter().copied())
+}
+
+#[test]
+fn faults_do_to_guests_what_they_do_on_the_other_engine() {
+    // In there is nothing that could make a file system.
+    let disk = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kvm-faults.img");
+    let new = disk::empty(16 << 20, &|line| eprintln!("{line}"));
+    let new = new.unwrap_or_else(|error| panic!("{error}"));
+    new.image
+        .write_to(fs::File::create(&disk).unwrap())
+        .unwrap();
+    let on_disk = |word| {
+        faults(&[word])
+            .file(&disk)
+            .variable("CHAOS_DISK", disk.display())
+            .seconds(300)
+    };
+    let programs = ["/bin/sleep", "/usr/bin/tail"];
+    let processes = programs
+        .into_iter()
+        .fold(faults(&["process::"]), Command::file);
+    let mut commands = vec![(on_disk("disk::"), 9), (processes.seconds(300), 8)];
+    if full() {
+        // Preemption counts instructions on the one engine, and happens at once on this.
+        let skipped = [
+            "disk::",
+            "space::",
+            "process::",
+            "repeat::",
+            "resource::preempt",
+        ];
+        let words = skipped.map(|word| ["--skip", word]).concat();
+        commands.push((on_disk("space::"), 2));
+        commands.push((faults(&words).seconds(1800), 20));
+    }
+    let (commands, least): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
+    for (outcome, least) in run(&commands).iter().zip(least) {
+        let count = passed(outcome);
+        assert!(count >= least, "{count} tests:\n{}", outcome.output);
+        assert!(
+            outcome.output.contains(", engine kvm\n"),
+            "{}",
+            outcome.output
+        );
+    }
 }
 
 #[test]
