@@ -9,6 +9,7 @@ use super::frontier::Frontier;
 use super::plan::{Planned, Planner};
 use super::progress::{Progress, RoundStats};
 use super::runner::{Batch, BranchResult, Recipe, RunnerError};
+use super::strategy::Strategy;
 use super::totals::Totals;
 use crate::fault::{FaultSchedule, Generator, ScheduledFault};
 use crate::oracle::{Failure, FailureId, Verdicts};
@@ -28,8 +29,10 @@ pub struct Options {
     pub initial: Vec<FaultSchedule>,
     /// Bytes that the frontier's snapshots may hold.
     pub snapshot_budget: u64,
-    /// Whether coverage guides the search; without, every branch is drawn afresh.
-    pub guided: bool,
+    /// How branches are chosen.
+    pub strategy: Strategy,
+    /// Guest instructions after which no round begins; none is no limit.
+    pub instructions: Option<u64>,
     /// Whether the first round with a failure is the last.
     pub stop_at_failure: bool,
 }
@@ -43,7 +46,8 @@ impl Default for Options {
             generator: Generator::default(),
             initial: Vec::new(),
             snapshot_budget: 512 << 20,
-            guided: true,
+            strategy: Strategy::default(),
+            instructions: None,
             stop_at_failure: true,
         }
     }
@@ -56,6 +60,8 @@ pub struct Bug {
     pub round: u64,
     /// The branch in it, from 0.
     pub branch: u64,
+    /// What the search had cost when it was found.
+    pub cost: Cost,
     /// What failed.
     pub failure: Failure,
     /// How to run it again.
@@ -68,6 +74,15 @@ pub struct Bug {
     pub state_hash: u64,
 }
 
+/// What a search takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Branches run.
+    pub branches: u64,
+    /// Guest instructions executed for them, their setup not counted.
+    pub instructions: u64,
+}
+
 /// Why an exploration ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -75,6 +90,8 @@ pub enum Ended {
     Complete,
     /// A failure was found.
     Failed,
+    /// The guest instructions allowed were executed.
+    Spent,
     /// Someone set the stop flag.
     Stopped,
 }
@@ -151,6 +168,10 @@ impl<S: Clone> Explorer<S> {
             if self.round == self.options.rounds {
                 break Ended::Complete;
             }
+            let most = self.options.instructions.unwrap_or(u64::MAX);
+            if self.totals.executed >= most {
+                break Ended::Spent;
+            }
             let complete = self.round(batch, stop)?;
             progress.round(&self.stats());
             if !complete && self.bugs.is_empty() || stop.load(Ordering::Relaxed) {
@@ -180,7 +201,7 @@ impl<S: Clone> Explorer<S> {
                 seed: self.options.seed,
                 generator: &self.options.generator,
                 initial: &self.options.initial,
-                guided: self.options.guided,
+                strategy: self.options.strategy,
                 corpus: &mut self.corpus,
                 frontier: &mut self.frontier,
             };
@@ -217,6 +238,10 @@ impl<S: Clone> Explorer<S> {
                 let bug = Bug {
                     round: self.round,
                     branch,
+                    cost: Cost {
+                        branches: self.totals.branches,
+                        instructions: self.totals.executed,
+                    },
                     failure,
                     recipe,
                     applied,
@@ -226,6 +251,12 @@ impl<S: Clone> Explorer<S> {
                 self.bugs.push((id, bug));
             }
             // A failed branch ended early; there is nothing to be gained from its variations.
+            return;
+        }
+        if self.options.strategy == Strategy::Snapshots {
+            for offered in result.snapshots {
+                self.frontier.add(&recipe, offered, 1);
+            }
             return;
         }
         if novelty.buckets > 0 {

@@ -63,11 +63,11 @@ fn a_system_without_bugs_stays_green() {
 
 #[test]
 fn coverage_finds_deep_bugs_sooner_than_chance() {
-    let rounds_to_bug = |guided| -> u64 {
+    let rounds_to_bug = |strategy| -> u64 {
         let one = |seed| {
             let options = Options {
                 seed,
-                guided,
+                strategy,
                 rounds: 400,
                 ..options()
             };
@@ -75,8 +75,23 @@ fn coverage_finds_deep_bugs_sooner_than_chance() {
         };
         (0..8).map(one).sum()
     };
-    let (guided, random) = (rounds_to_bug(true), rounds_to_bug(false));
-    assert!(guided * 4 < random * 3, "guided {guided}, random {random}");
+    let [random, snapshots, guided] = Strategy::ALL.map(rounds_to_bug);
+    assert!(
+        guided * 4 < random * 3 && guided < snapshots,
+        "guided {guided}, snapshots {snapshots}, random {random}"
+    );
+}
+
+#[test]
+fn a_search_ends_when_its_instructions_are_spent() {
+    let options = Options {
+        rounds: u64::MAX,
+        instructions: Some(20_000),
+        ..options()
+    };
+    let outcome = explore(&ladder(&TALL, false), options);
+    // Of 1000 for each branch, in whole rounds of 8.
+    assert_eq!((outcome.ended, outcome.stats.round), (Ended::Spent, 3));
 }
 
 /// Everything an exploration shows, as text.

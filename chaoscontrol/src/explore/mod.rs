@@ -17,6 +17,7 @@ mod progress;
 mod runner;
 mod shrink;
 pub mod simulation;
+mod strategy;
 #[cfg(test)]
 mod synthetic;
 mod totals;
@@ -24,7 +25,7 @@ mod workers;
 
 pub use corpus::Corpus;
 pub use coverage::{Coverage, CoverageMap, Novelty};
-pub use explorer::{Bug, Ended, Explorer, Options, Outcome};
+pub use explorer::{Bug, Cost, Ended, Explorer, Options, Outcome};
 pub use findability::Findability;
 pub use frontier::Frontier;
 pub use mutate::Mutator;
@@ -34,5 +35,6 @@ pub use runner::{
     RunnerFactory,
 };
 pub use shrink::{ShrinkLimits, Shrinker, Shrunk};
+pub use strategy::{Strategy, UnknownStrategy};
 pub use totals::Totals;
 pub use workers::Workers;

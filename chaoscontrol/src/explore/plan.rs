@@ -4,6 +4,7 @@ use super::corpus::Corpus;
 use super::frontier::Frontier;
 use super::mutate::Mutator;
 use super::runner::{Job, Recipe, Reseed};
+use super::strategy::Strategy;
 use crate::fault::{FaultSchedule, Generator, Stream};
 
 /// A job and the frontier entry it forks from.
@@ -12,12 +13,15 @@ pub(super) struct Planned<S> {
     pub parent: Option<u64>,
 }
 
+/// The way to branch that varies nothing.
+const FRESH: u64 = 5;
+
 /// Everything a plan is drawn from.
 pub(super) struct Planner<'a, S> {
     pub seed: u64,
     pub generator: &'a Generator,
     pub initial: &'a [FaultSchedule],
-    pub guided: bool,
+    pub strategy: Strategy,
     pub corpus: &'a mut Corpus,
     pub frontier: &'a mut Frontier<S>,
 }
@@ -28,7 +32,7 @@ impl<S: Clone> Planner<'_, S> {
         let mut stream = Stream::new(self.seed, "plan", &[round, branch]);
         let seed = stream.bits();
         let mut planned = self.recipe(seed, nth, &mut stream);
-        if self.guided {
+        if self.strategy != Strategy::Random {
             planned.job.snapshots =
                 moments(&planned.job.recipe, self.generator.duration_ns, &mut stream);
         }
@@ -60,7 +64,12 @@ impl<S: Clone> Planner<'_, S> {
             generator: &swarm,
             from_ns: 0,
         };
-        match if self.guided { stream.below(6) } else { 5 } {
+        let way = match self.strategy {
+            Strategy::Random => FRESH,
+            Strategy::Snapshots => stream.below(2) * FRESH,
+            Strategy::Guided => stream.below(6),
+        };
+        match way {
             0 | 1 => {
                 if let Some(planned) = self.fork(seed, mutator, stream) {
                     return planned;

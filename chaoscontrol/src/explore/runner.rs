@@ -65,6 +65,9 @@ pub struct BranchStats {
     pub events: BTreeMap<String, u64>,
     /// Guest instructions retired by all VMs.
     pub instructions: u64,
+    /// Those of them that were executed for this branch: where it began at a snapshot, the ones
+    /// before are not.
+    pub executed: u64,
     /// Virtual ns.
     pub simulated_ns: u64,
     /// A guest had to be meddled with, so that the branch cannot be reproduced; no failure of

@@ -158,6 +158,7 @@ impl Runner for LadderRunner {
             applied: recipe.schedule.faults().to_vec(),
             stats: BranchStats {
                 instructions: 1000,
+                executed: 1000,
                 ..BranchStats::default()
             },
             state_hash: m.hash,

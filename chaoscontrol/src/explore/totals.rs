@@ -22,6 +22,8 @@ pub struct Totals {
     pub events: BTreeMap<String, u64>,
     /// Guest instructions.
     pub instructions: u64,
+    /// Those of them that were executed; the others lie before the snapshots that branches began at.
+    pub executed: u64,
     /// Virtual ns.
     pub simulated_ns: u64,
 }
@@ -37,6 +39,7 @@ impl Totals {
             packets,
             events,
             instructions,
+            executed,
             simulated_ns,
             spun,
         } = &result.stats;
@@ -55,6 +58,7 @@ impl Totals {
             }
         }
         self.instructions = self.instructions.saturating_add(*instructions);
+        self.executed = self.executed.saturating_add(*executed);
         self.simulated_ns = self.simulated_ns.saturating_add(*simulated_ns);
     }
 }

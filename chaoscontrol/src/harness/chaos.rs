@@ -13,7 +13,7 @@ use super::entry::Package;
 use super::registry::{Schedule, TestCase};
 use super::regression::{Recorded, Store};
 use super::rerun::{Rerun, rerun, spread};
-use super::search::{Searched, search};
+use super::search::{Searched, options, search};
 use super::settings::Settings;
 use super::signals;
 use super::summary::{Summary, meddled};
@@ -177,12 +177,12 @@ fn read(package: &Package, schedule: Schedule) -> Result<FaultSchedule, Failed> 
 fn demand(teller: &Teller<'_>, expected: Option<&str>) -> Result<(), Failed> {
     let is_it = |text: &str| expected.is_none_or(|expected| text.contains(expected));
     let world = teller.world;
-    let unexpected = |bugs: &[crate::explore::Bug]| {
-        !bugs
-            .iter()
-            .any(|bug| is_it(&bug.failure.describe(bug.start_ns)))
-    };
-    let searched = search(teller.case, world, Vec::new(), unexpected).map_err(failed)?;
+    let searched = search(teller.case, world, options(world, Vec::new()), |bugs| {
+        let mut texts = bugs.iter().map(|bug| bug.failure.describe(bug.start_ns));
+        // What is expected is not reported.
+        bugs.first().filter(|_| !texts.any(|text| is_it(&text)))
+    })
+    .map_err(failed)?;
     let outcome = &searched.outcome;
     let met = outcome
         .bugs
@@ -260,7 +260,9 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
             fits.is_ok() && !schedule.is_empty()
         })
         .collect();
-    let searched = search(teller.case, teller.world, initial, |_| true).map_err(failed)?;
+    let options = options(teller.world, initial);
+    let searched =
+        search(teller.case, teller.world, options, |bugs| bugs.first()).map_err(failed)?;
     if let Some(found) = verdict(teller, &searched)? {
         return Err(teller.new_failure(&found));
     }

@@ -29,7 +29,7 @@ pub struct Searched {
     pub totals: Totals,
     /// Its properties.
     pub verdicts: Verdicts,
-    /// The first bug, made small, if it is wanted.
+    /// The bug that is wanted, made small.
     pub shrunk: Option<Shrunk>,
     /// Whether it ended since its host time was up.
     pub out_of_time: bool,
@@ -48,25 +48,30 @@ impl Searched {
     }
 }
 
-/// Explores `world`, trying `initial` first. The first bug is shrunk if `wanted` says so.
-///
-/// # Errors
-/// Trouble of the host.
-pub fn search(
-    case: &TestCase,
-    world: &World,
-    initial: Vec<FaultSchedule>,
-    wanted: impl Fn(&[Bug]) -> bool,
-) -> Result<Searched, RunnerError> {
+/// What `world` says of an exploration, which tries `initial` first.
+pub fn options(world: &World, initial: Vec<FaultSchedule>) -> Options {
     let settings = &world.settings;
-    let options = Options {
+    Options {
         seed: settings.seed,
         rounds: settings.rounds,
         branches: settings.branches,
         generator: world.generator.clone(),
         initial,
         ..Options::default()
-    };
+    }
+}
+
+/// Explores `world` with `options`. Of the bugs it found, the one that `wanted` names is shrunk.
+///
+/// # Errors
+/// Trouble of the host.
+pub fn search(
+    case: &TestCase,
+    world: &World,
+    options: Options,
+    wanted: impl Fn(&[Bug]) -> Option<&Bug>,
+) -> Result<Searched, RunnerError> {
+    let settings = &world.settings;
     let cores = Cores::take(match settings.workers {
         0 => usize::MAX,
         workers => workers as usize,
@@ -90,15 +95,15 @@ pub fn search(
     watch.during(|stop| {
         let outcome = explorer.explore(&mut workers, stop, &mut meter)?;
         let elapsed = began.elapsed();
-        let shrunk = match outcome.bugs.first() {
-            Some(bug) if wanted(&outcome.bugs) => {
+        let shrunk = match wanted(&outcome.bugs) {
+            Some(bug) => {
                 meter.found(bug);
                 let limits = ShrinkLimits::default();
                 let shrinker = Shrinker::new(bug.clone(), limits, &mut workers, stop, &mut meter)
                     .within(&world.generator);
                 Some(shrinker.shrink()?)
             }
-            _ => None,
+            None => None,
         };
         Ok(Searched {
             outcome,

@@ -9,7 +9,7 @@ use chaoscontrol::image::kernel::{self, Variant};
 use chaoscontrol::image::{KernelRequest, cache, disk};
 use chaoscontrol::machine::{DeterministicVm, OutputKind, VmConfig};
 
-use crate::target::Target;
+use crate::target::{EXAMPLE, Target};
 
 fn say(line: &str) {
     eprintln!("chaoscontrol: {line}");
@@ -113,7 +113,7 @@ pub fn doctor(arguments: &[String]) -> Result<ExitCode, String> {
     if arguments.is_empty() {
         return Ok(ExitCode::from(u8::from(!fit)));
     }
-    let test = Target::parse(arguments)?.run("doctor")?;
+    let test = Target::parse(arguments)?.run("doctor", EXAMPLE)?;
     Ok(if fit { test } else { ExitCode::FAILURE })
 }
 

@@ -21,10 +21,11 @@ struct Verb {
 
 enum Answer {
     Here(fn(&[String]) -> Result<ExitCode, String>),
-    Test,
+    /// The test, by itself; the name is of the example that has one in this project.
+    Test(&'static str),
 }
 
-static VERBS: [Verb; 6] = [
+static VERBS: [Verb; 7] = [
     Verb {
         name: "doctor",
         usage: "[-p PACKAGE] [--test TARGET] [NAME]",
@@ -56,7 +57,7 @@ static VERBS: [Verb; 6] = [
         usage: "[-p PACKAGE] [--test TARGET] [NAME] [--engine ENGINE] [--runs N] [--seed N] [--corrupt]",
         help: "Runs one branch of a test several times under different circumstances and compares state hashes. \
                ENGINE is soft, kvm or auto.",
-        answer: Answer::Test,
+        answer: Answer::Test(target::EXAMPLE),
     },
     Verb {
         name: "bench",
@@ -66,7 +67,15 @@ static VERBS: [Verb; 6] = [
                With --faults, branches have random schedules of at most N faults, and \
                branches_failed says how many of them show a bug; fault_time_ratio is what a guest \
                instruction costs in branches of exactly N faults, without faults being 1.",
-        answer: Answer::Test,
+        answer: Answer::Test(target::EXAMPLE),
+    },
+    Verb {
+        name: "zoo",
+        usage: "[-p PACKAGE] [--test TARGET] [--bug NAME] [--strategy NAME] [--seeds A..B] [--budget N] [--json]",
+        help: "Looks for the bugs of all should_panic tests with each strategy (random, snapshots, guided) and seed, \
+               for at most N guest instructions each (5G), and prints what finding them took; \
+               what was run before is taken from its results.",
+        answer: Answer::Test("raft"),
     },
 ];
 
@@ -95,7 +104,11 @@ fn main() -> ExitCode {
             answer: Answer::Here(answer),
             ..
         }) => answer(rest),
-        Some(Verb { name, .. }) => Target::parse(rest).and_then(|target| target.run(name)),
+        Some(Verb {
+            name,
+            answer: Answer::Test(example),
+            ..
+        }) => Target::parse(rest).and_then(|target| target.run(name, example)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");

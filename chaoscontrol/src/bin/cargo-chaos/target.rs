@@ -1,7 +1,7 @@
 //! The test target that a verb concerns: found, built, and called.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use chaoscontrol::harness::artifacts;
@@ -15,8 +15,8 @@ pub struct Target {
     rest: Vec<String>,
 }
 
-/// In this project's own workspace, verbs without a package mean its example.
-const DEFAULT_PACKAGE: &str = "lock-service";
+/// The example that most verbs mean in this project's own workspace.
+pub const EXAMPLE: &str = "lock-service";
 
 impl Target {
     /// Takes `-p`, `--test` and `--release` out of `arguments`; the rest is the verb's.
@@ -40,8 +40,12 @@ impl Target {
         Ok(target)
     }
 
-    /// Builds the test target and runs it with the verb in its environment.
-    pub fn run(self, verb: &str) -> Result<ExitCode, String> {
+    /// Builds the test target and runs it with the verb in its environment. Where no package is
+    /// named, this project's own workspace means its `example`.
+    pub fn run(mut self, verb: &str, example: &str) -> Result<ExitCode, String> {
+        if self.package.is_none() && Path::new("examples").join(example).is_dir() {
+            self.package = Some(example.to_owned());
+        }
         let (executable, folder, package) = self.build()?;
         let status = Command::new(&executable)
             .args(&self.rest)
@@ -63,11 +67,6 @@ impl Target {
     fn build(&self) -> Result<(PathBuf, PathBuf, String), String> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let test = self.test.as_deref().unwrap_or("chaos");
-        let own_workspace = PathBuf::from("examples").join(DEFAULT_PACKAGE).is_dir();
-        let package = self
-            .package
-            .clone()
-            .or_else(|| own_workspace.then(|| DEFAULT_PACKAGE.to_owned()));
         let mut command = Command::new(cargo);
         command.args([
             "test",
@@ -76,7 +75,7 @@ impl Target {
             "--test",
             test,
         ]);
-        if let Some(package) = &package {
+        if let Some(package) = &self.package {
             command.args(["-p", package]);
         }
         if self.release {
@@ -96,7 +95,8 @@ impl Target {
         let artifact = artifact
             .ok_or_else(|| format!("cargo named no executable for test target `{test}`"))?;
         let folder = artifact.package;
-        let name = package.or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
+        let name = self.package.clone();
+        let name = name.or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
         Ok((artifact.executable, folder, name.unwrap_or_default()))
     }
 }

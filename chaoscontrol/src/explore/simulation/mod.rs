@@ -124,6 +124,11 @@ impl Checkpoint {
         self.cluster.time()
     }
 
+    /// Instructions that all VMs have retired since the setup.
+    pub fn instructions(&self) -> u64 {
+        self.tally.instructions
+    }
+
     /// Bytes that it holds and those before it do not.
     pub fn owned_bytes(&self) -> u64 {
         self.cluster.owned_bytes()

@@ -98,6 +98,7 @@ impl Runner for SimulationRunner {
 
     fn run(&mut self, job: &Job<Checkpoint>) -> Result<BranchResult<Checkpoint>, RunnerError> {
         let mut snapshots = Vec::new();
+        let before = job.start.as_ref().map_or(0, Checkpoint::instructions);
         let simulation = self.follow(
             &job.recipe,
             job.start.as_ref(),
@@ -129,6 +130,7 @@ impl Runner for SimulationRunner {
                 packets: packets(simulation.network()),
                 events: tally.events,
                 instructions: tally.instructions,
+                executed: tally.instructions - before,
                 spun: !reliable,
                 simulated_ns: simulation.now(),
             },

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Arguments, fault_cost, mix};
 use crate::cluster::{ClusterConfig, SimulationController, boot};
 use crate::explore::simulation::{Checkpoint, Scenario, Simulation, SimulationFactory};
-use crate::explore::{Explorer, Options, Silent, Totals, Workers};
+use crate::explore::{Explorer, Options, Silent, Strategy, Totals, Workers};
 use crate::fault::Generator;
 use crate::machine::{DeterministicVm, Engine, OutputKind, Until, VmConfig, flat_kernel};
 use crate::oracle::Verdicts;
@@ -292,7 +292,7 @@ fn instructions(world: &World, search: &Search) -> Result<f64, String> {
 /// How branches are looked for.
 struct Search {
     generator: Generator,
-    guided: bool,
+    strategy: Strategy,
     branches: u64,
 }
 
@@ -306,7 +306,10 @@ impl Search {
         }
         Search {
             generator,
-            guided: faults.is_none(),
+            strategy: match faults {
+                None => Strategy::Guided,
+                Some(_) => Strategy::Random,
+            },
             branches: world.settings.branches,
         }
     }
@@ -328,7 +331,7 @@ impl Search {
             rounds,
             branches: self.branches,
             generator: self.generator.clone(),
-            guided: self.guided,
+            strategy: self.strategy,
             stop_at_failure: false,
             ..Options::default()
         };

@@ -7,6 +7,7 @@ mod doctor;
 mod fault_cost;
 mod mix;
 mod verify;
+mod zoo;
 
 use std::env;
 use std::process::ExitCode;
@@ -24,11 +25,12 @@ pub const VERB: &str = "CHAOS_VERB";
 type Answer = fn(Arguments) -> Result<ExitCode, String>;
 
 /// The verbs.
-const VERBS: [(&str, Answer); 4] = [
+const VERBS: [(&str, Answer); 5] = [
     ("doctor", doctor::doctor),
     ("verify", verify::verify),
     ("verify-run", verify::run),
     ("bench", bench::bench),
+    ("zoo", zoo::zoo),
 ];
 
 /// A body that belongs to a verb and to no test.
@@ -88,6 +90,23 @@ impl Arguments {
         value.map(Some)
     }
 
+    /// Takes each `name TEXT` out.
+    fn texts(&mut self, name: &str) -> Result<Vec<String>, String> {
+        let mut texts = Vec::new();
+        while let Some(text) = self.value(name, "a name", |text| Some(text.to_owned()))? {
+            texts.push(text);
+        }
+        Ok(texts)
+    }
+
+    /// Refuses what no option has taken.
+    fn nothing_left(&self) -> Result<(), String> {
+        match self.words.first() {
+            Some(word) => Err(format!("nothing is known of `{word}`")),
+            None => Ok(()),
+        }
+    }
+
     /// Takes `name NUMBER` out.
     fn number(&mut self, name: &str) -> Result<Option<u64>, String> {
         self.value(name, "a number", |text| text.parse().ok())
@@ -118,9 +137,17 @@ impl Arguments {
         })
     }
 
-    /// The test's world, its settings changed by `change`.
+    /// The world of the test that is named, its settings changed by `change`.
     fn world(&self, change: impl FnOnce(&mut Settings)) -> Result<World, String> {
-        let case = self.test()?;
+        self.world_of(self.test()?, change)
+    }
+
+    /// The world of `case`, its settings changed by `change`.
+    fn world_of(
+        &self,
+        case: &TestCase,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<World, String> {
         let mut settings = world::settings(case, &self.package).map_err(|e| e.to_string())?;
         settings.engine = self.engine.unwrap_or(settings.engine);
         change(&mut settings);

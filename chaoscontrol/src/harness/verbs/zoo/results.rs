@@ -1,0 +1,119 @@
+//! Results that are kept, so that a table of hours can be stopped and gone on with.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::super::super::entry::Package;
+use super::run::Run;
+use crate::explore::Cost;
+
+/// Results by the key of their run, in a file of cargo's target folder: a line each, the key, then
+/// branches, instructions, and faults or `-`.
+pub struct Results {
+    path: PathBuf,
+    file: File,
+    known: BTreeMap<String, Run>,
+}
+
+impl Results {
+    /// Those of `package`'s target.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn open(package: &Package) -> Result<Results, String> {
+        let folder = package.scratch().join(package.target);
+        let path = folder.join("zoo.txt");
+        let failed = |e: std::io::Error| format!("{} cannot be written: {e}", path.display());
+        fs::create_dir_all(&folder).map_err(failed)?;
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.map_err(failed)?;
+        let text = fs::read_to_string(&path).map_err(failed)?;
+        // A line that was cut short was not finished: its run is done again.
+        let known = text.split_inclusive('\n').filter_map(read).collect();
+        Ok(Results { path, file, known })
+    }
+
+    /// What is known of the run `key`.
+    pub fn get(&self, key: &str) -> Option<Run> {
+        self.known.get(key).cloned()
+    }
+
+    /// Keeps what came of the run `key`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn put(&mut self, key: &str, run: &Run) -> Result<(), String> {
+        let written = self.file.write_all(line(key, run).as_bytes());
+        written.map_err(|e| format!("{} cannot be written: {e}", self.path.display()))?;
+        self.known.insert(key.to_owned(), run.clone());
+        Ok(())
+    }
+}
+
+fn line(key: &str, run: &Run) -> String {
+    let Cost {
+        branches,
+        instructions,
+    } = run.cost;
+    let faults = run.faults.map_or("-".to_owned(), |n| n.to_string());
+    format!("{key} {branches} {instructions} {faults}\n")
+}
+
+fn read(line: &str) -> Option<(String, Run)> {
+    let words: Vec<&str> = line.strip_suffix('\n')?.split(' ').collect();
+    let [
+        code,
+        bug,
+        strategy,
+        seed,
+        budget,
+        branches,
+        instructions,
+        faults,
+    ] = words[..]
+    else {
+        return None;
+    };
+    let run = Run {
+        bug: bug.to_owned(),
+        strategy: strategy.parse().ok()?,
+        seed: seed.parse().ok()?,
+        faults: match faults {
+            "-" => None,
+            number => Some(number.parse().ok()?),
+        },
+        cost: Cost {
+            branches: branches.parse().ok()?,
+            instructions: instructions.parse().ok()?,
+        },
+    };
+    Some(([code, bug, strategy, seed, budget].join(" "), run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::Strategy;
+
+    #[test]
+    fn results_are_read_as_they_were_kept() {
+        for faults in [None, Some(2)] {
+            let run = Run {
+                bug: "fig8_commit".to_owned(),
+                strategy: Strategy::Snapshots,
+                seed: 7,
+                faults,
+                cost: Cost {
+                    branches: 41,
+                    instructions: 5_000_000_000,
+                },
+            };
+            let key = "00ff fig8_commit snapshots 7 5000000000";
+            let line = line(key, &run);
+            assert_eq!(read(&line), Some((key.to_owned(), run)));
+            assert_eq!(read(line.trim_end()), None, "cut short");
+        }
+    }
+}

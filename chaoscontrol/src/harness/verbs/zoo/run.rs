@@ -1,0 +1,110 @@
+//! One search for one bug.
+
+use std::fmt;
+
+use super::super::super::count::count;
+use super::super::super::search::{options, search};
+use super::super::super::world::World;
+use super::Planted;
+use crate::explore::{Cost, Options, Strategy};
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The bug's name.
+    pub bug: String,
+    /// How it was looked for.
+    pub strategy: Strategy,
+    /// The search's seed.
+    pub seed: u64,
+    /// Faults of the schedule that shows it, after shrinking; none if it was not found.
+    pub faults: Option<u64>,
+    /// What it took to find it; where it was not found, the whole budget.
+    pub cost: Cost,
+}
+
+impl Run {
+    /// Looks for `bug`; the failure is one that is not the bug's.
+    ///
+    /// # Errors
+    /// Trouble of the host.
+    pub fn new(
+        bug: &Planted,
+        world: &World,
+        strategy: Strategy,
+        seed: u64,
+        budget: u64,
+    ) -> Result<(Run, Option<String>), String> {
+        let options = Options {
+            seed,
+            strategy,
+            rounds: u64::MAX,
+            instructions: Some(budget),
+            ..options(world, Vec::new())
+        };
+        let is_it = |found: &crate::explore::Bug| {
+            found
+                .failure
+                .describe(found.start_ns)
+                .contains(bug.expected)
+        };
+        let searched = search(bug.case, world, options, |bugs| {
+            bugs.iter().find(|found| is_it(found))
+        });
+        let searched = searched.map_err(|e| e.to_string())?;
+        let bugs = &searched.outcome.bugs;
+        let found = bugs.iter().find(|found| is_it(found));
+        let other = bugs.iter().find(|found| !is_it(found));
+        let run = Run {
+            bug: bug.name(),
+            strategy,
+            seed,
+            faults: searched
+                .shrunk
+                .map(|shrunk| shrunk.bug.recipe.schedule.len() as u64),
+            cost: match found {
+                Some(found) => found.cost,
+                None => Cost {
+                    branches: searched.totals.branches,
+                    instructions: budget,
+                },
+            },
+        };
+        Ok((run, other.map(|bug| bug.failure.describe(bug.start_ns))))
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Run {
+            bug,
+            strategy,
+            seed,
+            faults,
+            cost,
+        } = self;
+        write!(f, "{bug}, {strategy}, seed {seed}: ")?;
+        match faults {
+            Some(_) => f.write_str("found after ")?,
+            None => f.write_str("not found in ")?,
+        }
+        let giga = cost.instructions as f64 / 1e9;
+        write!(
+            f,
+            "{} and {giga:.2} G instructions",
+            count(cost.branches, "branch")
+        )?;
+        match faults {
+            Some(faults) => write!(f, ", shrunk to {}", count(*faults, "fault")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// All that decides a run, in words without blanks.
+pub fn key(bug: &Planted, world: &World, strategy: Strategy, seed: u64, budget: u64) -> String {
+    let booted = &world.booted;
+    let code = booted.initramfs.hash ^ booted.kernel.hash;
+    let name = bug.name();
+    format!("{code:032x} {name} {strategy} {seed} {budget}")
+}
