@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::messages::ClientRequest;
 use crate::node::Ticket;
@@ -11,7 +12,7 @@ use crate::node::Ticket;
 #[derive(Debug, Default)]
 pub struct Tickets {
     drawn: AtomicU64,
-    /// What the latest one is for, to be looked at with a debugger.
+    /// When the latest one was drawn and what for, to be looked at with a debugger.
     latest: Mutex<String>,
 }
 
@@ -32,7 +33,8 @@ impl Tickets {
     }
 
     fn note(&self, ticket: Ticket, request: &ClientRequest) {
-        let text = format!("{ticket}: {request:?}");
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        let text = format!("{time:?}, {ticket}: {request:?}");
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
 }

@@ -1,5 +1,8 @@
 //! Raft under faults: without a mistake it has to hold, and each planted one has to be found.
 
+mod batch;
+mod found;
+mod scheduled;
 mod workload;
 
 use chaoscontrol::prelude::*;
@@ -9,8 +12,25 @@ use workload::Load;
 /// What the client of most tests does.
 const LOAD: Load = Load {
     sessions: 2,
+    readers: 0,
     pause: 160,
-    transfers: true,
+    transfers: false,
+};
+
+/// One session writes, another reads.
+const READERS: Load = Load {
+    sessions: 1,
+    readers: 1,
+    pause: 100,
+    transfers: false,
+};
+
+/// Requests come close upon each other.
+const BUSY: Load = Load {
+    sessions: 3,
+    readers: 0,
+    pause: 60,
+    transfers: false,
 };
 
 /// Three servers, and a client VM with several sessions.
@@ -18,6 +38,7 @@ fn cluster(node: Node, bug: Option<Bug>, load: Load) -> Result {
     if node.role() == Role::Client {
         return workload::run(&node, load);
     }
+    batch::join()?;
     let servers = node
         .servers()
         .iter()
@@ -43,7 +64,8 @@ fn cluster(node: Node, bug: Option<Bug>, load: Load) -> Result {
     ]
 )]
 fn holds(node: Node) -> Result {
-    cluster(node, None, LOAD)
+    let transfers = true;
+    cluster(node, None, Load { transfers, ..LOAD })
 }
 
 /// The same for as long as one likes: `CHAOS_ROUNDS=1000`.
@@ -58,7 +80,8 @@ fn holds(node: Node) -> Result {
 )]
 #[ignore = "minutes"]
 fn holds_for_long(node: Node) -> Result {
-    cluster(node, None, LOAD)
+    let transfers = true;
+    cluster(node, None, Load { transfers, ..LOAD })
 }
 
 chaoscontrol::main!();

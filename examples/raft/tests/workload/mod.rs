@@ -18,8 +18,10 @@ const RECOVERY: Duration = Duration::from_secs(4);
 /// How the clients go about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Sessions.
+    /// Sessions that add and read.
     pub sessions: u64,
+    /// Sessions that only read.
+    pub readers: u64,
     /// Time between two operations of a session, in ms; half of it is random.
     pub pause: u64,
     /// Whether leaders are asked to hand over.
@@ -49,7 +51,7 @@ struct Session {
 pub fn run(node: &Node, load: Load) -> Result {
     node.wait_setup(Duration::from_secs(60))?;
     let known: Arc<Mutex<Known>> = Arc::default();
-    let threads: Vec<_> = (0..load.sessions)
+    let threads: Vec<_> = (0..load.sessions + load.readers)
         .map(|number| {
             let mut session = Session::new(node, number, &known);
             thread::spawn(move || session.work(load))
@@ -58,7 +60,7 @@ pub fn run(node: &Node, load: Load) -> Result {
     for thread in threads {
         thread.join().map_err(|_| "a session panicked")??;
     }
-    let mut session = Session::new(node, load.sessions, &known);
+    let mut session = Session::new(node, load.sessions + load.readers, &known);
     let added = session.known().added.clone();
     send_event("acknowledged", format_args!("{added:?}"));
     for (key, added) in added {
@@ -90,6 +92,9 @@ impl Session {
         let own = format!("own-{}", self.number);
         while !self.node.is_quiet() {
             match random_choice(8) {
+                _ if self.number >= load.sessions => {
+                    self.read(SHARED)?;
+                }
                 0 if load.transfers => {
                     let to = random_choice(self.node.servers().len() as u64) as usize;
                     // It may come to nothing.
