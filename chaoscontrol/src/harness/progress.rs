@@ -97,15 +97,21 @@ impl Progress for Meter {
 fn exploring(name: &str, stats: &RoundStats, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let rate = stats.branches as f64 / seconds.max(1e-3);
-    let left = seconds / stats.round.max(1) as f64 * stats.of.saturating_sub(stats.round) as f64;
+    // A search that something else bounds has no number of rounds.
+    let (of, left) = match stats.of {
+        u64::MAX => (String::new(), String::new()),
+        of => {
+            let each = seconds / stats.round.max(1) as f64;
+            let left = duration(each * of.saturating_sub(stats.round) as f64);
+            (format!(" of {of}"), format!(", {left} left"))
+        }
+    };
     format!(
-        "{name}: round {} of {}, {rate:.1} branches/s, {}, corpus {}, bugs {}, {} left",
+        "{name}: round {}{of}, {rate:.1} branches/s, {}, corpus {}, bugs {}{left}",
         stats.round,
-        stats.of,
         count(stats.edges, "edge"),
         stats.corpus,
         stats.bugs,
-        duration(left)
     )
 }
 
@@ -136,6 +142,14 @@ mod tests {
         assert_eq!(
             exploring("leader", &stats, Duration::from_secs(50)),
             "leader: round 25 of 100, 4.0 branches/s, 1234 edges, corpus 17, bugs 0, 2 min left"
+        );
+        let unbounded = RoundStats {
+            of: u64::MAX,
+            ..stats
+        };
+        assert_eq!(
+            exploring("leader", &unbounded, Duration::from_secs(50)),
+            "leader: round 25, 4.0 branches/s, 1234 edges, corpus 17, bugs 0"
         );
     }
 
