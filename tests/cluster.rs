@@ -33,6 +33,7 @@ fn scenario(test: &str, seed: u64) -> Arc<Scenario> {
         stall_ns: 0,
         must_finish: false,
         code_map: None,
+        check: None,
     })
 }
 

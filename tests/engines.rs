@@ -103,6 +103,7 @@ fn cluster(engine: Engine) -> Simulation {
         stall_ns: 0,
         must_finish: false,
         code_map: None,
+        check: None,
     };
     let mut simulation = Simulation::new(Arc::new(scenario)).unwrap();
     simulation.record();

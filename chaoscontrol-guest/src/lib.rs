@@ -16,13 +16,14 @@
 //! # withdraw(&mut 7, 7);
 //! ```
 //!
-//! Without the `std` feature the assertions, [`setup_complete`], [`send_event`] and the
-//! random numbers remain, and need no allocator.
+//! Without the `std` feature the assertions, [`setup_complete`], [`send_event`], [`history`] and
+//! the random numbers remain, and need no allocator.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod catalog;
+pub mod history;
 mod macros;
 pub mod protocol;
 #[cfg(all(feature = "sancov", target_arch = "x86_64", target_os = "linux"))]

@@ -36,6 +36,8 @@ pub enum Kind {
     Presets,
     /// A limit on what servers suffer from, or a list of them.
     Tolerance,
+    /// A function that judges branches.
+    Check,
     /// Planned: a later version will take it.
     Planned,
 }
@@ -86,9 +88,9 @@ pub const KEYS: [Key; 28] = [
     key("force_setup_complete", "force_setup_ns", Kind::Time(0, 59_000_000_000)),
     key("stall", "stall_ns", Kind::Time(0, LONG)),
     key("wall_limit", "wall_limit_ns", Kind::Time(0, LONG)),
+    key("check", "check", Kind::Check),
     key("crate", "", Kind::Crate),
     key("mode", "", Kind::Planned),
-    key("check", "", Kind::Planned),
 ];
 
 /// The faults that `faults = [...]` may name and that reach all VMs, in the catalogue's order.

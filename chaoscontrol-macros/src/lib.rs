@@ -50,6 +50,7 @@ use syn::parse_macro_input;
 /// | `force_setup_complete` | time | when the setup counts as complete, whoever has said so, from the start of the VMs, virtual; for bodies that do not call `setup_complete` |
 /// | `stall` | time | silence of all VMs that fails the test, virtual |
 /// | `wall_limit` | time | ends the exploration, as a failure, in host time |
+/// | `check` | path of a `fn(&Run) -> Result<(), E>` | judges each branch on the host, after its end: `Err` or a panic fails the branch. `E` is `Display` |
 /// | `crate` | path | where the `chaoscontrol` crate is, if it was renamed |
 ///
 /// A time is a string with a unit (`"500ms"`, `"10s"`, `"2min"`) or a number of seconds,

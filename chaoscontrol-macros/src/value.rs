@@ -61,6 +61,7 @@ pub fn check(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
         Kind::Presets => names(key, value, preset),
         Kind::Tolerance => names(key, value, limit),
         Kind::Schedule => schedule(key, value, root),
+        Kind::Check => judge(key, value, root),
         Kind::Engine(names) => engine(key, value, names, root),
         Kind::Crate | Kind::Planned => Ok(Value::new(TokenStream::new())),
     }
@@ -387,4 +388,21 @@ fn schedule(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
         }
     };
     Ok(Value::new(tokens))
+}
+
+/// The path of a function, which is called through one of a type that the host knows.
+fn judge(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
+    let Expr::Path(function) = value else {
+        let expected = "the path of a `fn(&Run) -> Result<(), E>`, as in path::to::function";
+        return Err(wrong(key, value, expected));
+    };
+    let private = quote!(#root::__private);
+    let name = function.to_token_stream().to_string().replace(' ', "");
+    let call = quote_spanned!(function.span()=> #private::Checked::checked(#function(run)));
+    Ok(Value::new(
+        quote!(::core::option::Option::Some(#private::Check {
+            name: #name,
+            run: |run: &#private::Run| #call,
+        })),
+    ))
 }

@@ -58,11 +58,13 @@ pub fn optimized() -> bool {
 /// What the expansions of `#[chaos_test]` and `main!` need; no part of the interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::explore::simulation::Check;
     pub use crate::harness::disk::Disk;
     pub use crate::harness::engine::EngineChoice;
     pub use crate::harness::registry::{
         Attributes, HOST_TESTS, HostTest, Outcome, Schedule, TESTS, TestCase,
     };
+    pub use crate::oracle::history::{Checked, Run};
     pub use chaoscontrol_guest::Node;
     pub use chaoscontrol_guest::agent::finished;
     pub use linkme;

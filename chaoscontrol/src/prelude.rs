@@ -4,9 +4,10 @@ pub use std::time::Duration;
 
 pub use chaoscontrol_guest::{
     Error, Node, Peer, Result, Role, assert_agree, assert_always, assert_always_or_unreachable,
-    assert_reachable, assert_sometimes, assert_unreachable, get_random, random_choice, send_event,
-    setup_complete,
+    assert_reachable, assert_sometimes, assert_unreachable, get_random, history, random_choice,
+    send_event, setup_complete,
 };
 
 pub use crate::chaos_test;
 pub use crate::fault::{Fault, FaultSchedule, FaultScheduleBuilder};
+pub use crate::oracle::history::Run;

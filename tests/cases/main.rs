@@ -1,6 +1,8 @@
 //! Chaos tests that end badly, for `bad_input.rs` to run one at a time. Each is as short
 //! as its end allows.
 
+mod histories;
+
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::thread;

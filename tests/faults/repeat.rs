@@ -61,6 +61,7 @@ fn every_fault_repeats_and_forks_in_the_middle_of_its_effect() {
         stall_ns: 0,
         must_finish: false,
         code_map: None,
+        check: None,
     });
     let cluster = || Simulation::new(Arc::clone(&scenario)).expect("a cluster");
     let (mut original, mut fork) = (cluster(), cluster());

@@ -1,5 +1,6 @@
 //! What a guest tells or asks its host.
 
+use super::history::{Call, Outcome};
 use super::wire::{Error, Reader, Wire, Writer, wire_enum};
 
 wire_enum! {
@@ -220,6 +221,23 @@ wire_enum! {
             /// Whether that is nobody's failure: the body ended it, or lets it fail.
             allowed: bool,
         },
+        /// A client calls an operation of the system under test. Answered with a number that no
+        /// other call of this VM has.
+        20 => Invoke {
+            /// 0 from the guest. The machine puts the number there that it answers with.
+            id: u64,
+            /// On what; operations on different keys have nothing to do with each other.
+            key: &'a str,
+            /// What.
+            call: Call<'a>,
+        },
+        /// A call came to its end, for its client.
+        21 => Return {
+            /// The number that [`Message::Invoke`] was answered with.
+            id: u64,
+            /// What came of it.
+            outcome: Outcome<'a>,
+        },
     }
 }
 
@@ -246,6 +264,14 @@ impl<'a> Message<'a> {
             reader.finish()?;
         }
         Ok(message)
+    }
+
+    /// Puts the number of a call into the bytes of a [`Message::Invoke`].
+    pub fn set_invocation(bytes: &mut [u8], id: u64) {
+        // Behind the tag.
+        if let Some(place) = bytes.get_mut(1..9) {
+            place.copy_from_slice(&id.to_le_bytes());
+        }
     }
 
     /// The message with each of its free texts cut to at most `limit` bytes, for a buffer

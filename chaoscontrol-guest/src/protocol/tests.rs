@@ -85,7 +85,60 @@ fn messages() -> Vec<Message<'static>> {
             end: End::Signal { signal: 11 },
             allowed: true,
         },
+        Message::Invoke {
+            id: 7,
+            key: "x",
+            call: Call::CompareAndSwap {
+                expected: "1",
+                new: "ä",
+            },
+        },
+        Message::Invoke {
+            id: 8,
+            key: "",
+            call: Call::Other {
+                name: "bump",
+                arguments: Texts::new(b"\x01\0\0\0a\0\0\0\0").unwrap(),
+            },
+        },
+        Message::Return {
+            id: 8,
+            outcome: Outcome::Unknown,
+        },
+        Message::Return {
+            id: 7,
+            outcome: Outcome::Ok {
+                answer: Answer::List {
+                    values: Texts::new(b"\x02\0\0\0\xC3\xA4").unwrap(),
+                },
+            },
+        },
     ]
+}
+
+#[test]
+fn texts_are_what_was_put_there_or_an_error() {
+    let mut buffer = [0; 20];
+    let end = Texts::push(&mut buffer, 0, "ab").unwrap();
+    let end = Texts::push(&mut buffer, end, "").unwrap();
+    let end = Texts::push(&mut buffer, end, "ä").unwrap();
+    assert_eq!(end, 16);
+    assert_eq!(Texts::push(&mut buffer, end, "x"), Err(Error::Full));
+    let texts = Texts::new(&buffer[..end]).unwrap();
+    assert!(texts.iter().eq(["ab", "", "ä"]));
+    assert_eq!(Texts::new(&buffer[..end - 1]), Err(Error::Truncated));
+    buffer[15] = b'x';
+    assert_eq!(Texts::new(&buffer[..end]), Err(Error::Text));
+}
+
+#[test]
+fn a_call_gets_its_number_in_place() {
+    let call = Call::Read;
+    let mut bytes = [0; 64];
+    let message = |id| Message::Invoke { id, key: "k", call };
+    let length = message(0).encode(&mut bytes).unwrap();
+    Message::set_invocation(&mut bytes[..length], 1 << 40);
+    assert_eq!(Message::decode(&bytes[..length]), Ok(message(1 << 40)));
 }
 
 fn identity() -> Identity<'static> {
@@ -248,7 +301,7 @@ fn decoders_take_any_bytes() {
             for byte in &mut buffer[..length] {
                 *byte = random.next() as u8;
             }
-            buffer[0] %= 20;
+            buffer[0] %= 24;
         } else {
             for _ in 0..=random.next() % 3 {
                 buffer[(random.next() as usize) % length] = random.next() as u8;

@@ -8,7 +8,7 @@ struct Node;
     vm = 3,
     rounds = 5,
     nodes = 3,
-    check = "histories",
+    mode = "tree",
     rounds = 6,
     quiet,
     seed =,

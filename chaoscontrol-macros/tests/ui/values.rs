@@ -28,6 +28,7 @@ struct Node;
     force_setup_complete = "60s",
     stall = "25h",
     wall_limit = "1 fortnight",
+    check = "histories",
 )]
 fn test(_: Node) {}
 

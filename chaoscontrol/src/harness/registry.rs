@@ -9,6 +9,7 @@ use linkme::distributed_slice;
 
 use super::disk::Disk;
 use super::engine::EngineChoice;
+use crate::explore::simulation::Check;
 use crate::fault::FaultSchedule;
 
 /// Every chaos test that is linked into this executable.
@@ -156,6 +157,8 @@ pub struct Attributes {
     pub stall_ns: Option<u64>,
     /// Host time after which exploration ends as a failure, in host nanoseconds.
     pub wall_limit_ns: Option<u64>,
+    /// Judges each branch after its end.
+    pub check: Option<Check>,
 }
 
 impl Attributes {
@@ -186,6 +189,7 @@ impl Attributes {
         force_setup_ns: None,
         stall_ns: None,
         wall_limit_ns: None,
+        check: None,
     };
 }
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::count::count;
 use crate::cluster::{ClusterError, TICK_NS};
-use crate::cpu::CpuError;
 use crate::explore::Recipe;
-use crate::explore::simulation::{Entry, Scenario, Simulation};
+use crate::explore::simulation::{Entry, Scenario, Simulation, Trouble};
 use crate::oracle::Failure;
 use crate::replay::{HashRecord, TickRecord};
 
@@ -20,9 +19,9 @@ pub enum RerunError {
     /// A host without memory.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The engine failed in the middle; no guest has to do with that.
+    /// The engine or the test's `check`; no guest has to do with that.
     #[error("the run broke off: {0}")]
-    Engine(#[from] CpuError),
+    Trouble(#[from] Trouble),
 }
 
 /// Why a run is not reproducible in which somebody had to meddle with a guest.
@@ -147,6 +146,7 @@ mod tests {
             stall_ns: 0,
             must_finish: false,
             code_map: None,
+            check: None,
         })
     }
 

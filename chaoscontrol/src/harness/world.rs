@@ -182,6 +182,7 @@ impl World {
             force_setup_ns: settings.force_setup_ns,
             stall_ns: settings.stall_ns,
             must_finish: settings.must_finish,
+            check: case.attributes.check,
         };
         Ok(World {
             settings,

@@ -150,7 +150,10 @@ impl Failure {
             }
             K::Agent(text) => format!("the agent failed in {here}: {}", indented(text)),
             K::Shutdown(reason) => format!("the machine went off in {here}: {reason}"),
-            K::Flood(what) => format!("{what}, in {here}"),
+            K::Flood(what) | K::History(what) => format!("{what}, in {here}"),
+            K::Check { check, said } => {
+                format!("check {check} failed: {}", indented(said))
+            }
         }
     }
 }

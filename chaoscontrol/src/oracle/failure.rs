@@ -133,6 +133,15 @@ pub enum FailureKind {
     Shutdown(String),
     /// A guest made its host remember more than it may.
     Flood(String),
+    /// What a guest told of its operations makes no history; why.
+    History(String),
+    /// The test's `check` objects to the branch.
+    Check {
+        /// The function.
+        check: String,
+        /// What it says.
+        said: String,
+    },
 }
 
 /// A failure of a branch.
@@ -187,6 +196,11 @@ impl Failure {
             K::Agent(text) => ("agent", without_numbers(text)),
             K::Shutdown(reason) => ("shutdown", without_numbers(reason)),
             K::Flood(what) => ("flood", what.clone()),
+            K::History(what) => ("history", what.clone()),
+            K::Check { check, said } => {
+                let first = said.lines().next().unwrap_or_default();
+                ("check", format!("{check}: {}", without_numbers(first)))
+            }
         };
         FailureId {
             kind: kind.to_owned(),

@@ -2,7 +2,8 @@
 //!
 //! A [`PropertyOracle`] watches one branch: it is part of what a snapshot of the cluster
 //! holds, since what it remembers of a branch forks with that branch. [`Verdicts`] sum
-//! up branches, and judge at the end what never came true.
+//! up branches, and judge at the end what never came true. What clients did and were
+//! answered is a [`history`], which a test judges as a whole.
 
 mod branch;
 mod describe;

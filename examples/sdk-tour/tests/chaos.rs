@@ -1,5 +1,8 @@
 //! A tour of the SDK: every call once, and every kind of test.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chaoscontrol::oracle::history::{self as histories, HistoryError};
 use chaoscontrol::prelude::*;
 // `#[test]` functions of a file with chaos tests run on the host, beside them.
 use chaoscontrol::test;
@@ -199,6 +202,48 @@ fn runs_other_programs(node: Node) -> Result {
     sleep.kill()?;
     sleep.wait()?;
     Ok(())
+}
+
+/// Judges each branch on the host, after its end: some order of all that the clients told of has
+/// to explain what they were answered.
+fn one_variable(run: &Run) -> std::result::Result<(), HistoryError> {
+    run.linearizable(histories::Register::holding(0))
+}
+
+/// What clients do together is told as a history. These share a variable.
+#[chaos_test(
+    vms = 1,
+    rounds = 1,
+    branches = 2,
+    duration = "1s",
+    quiet = "500ms",
+    check = one_variable
+)]
+fn tells_what_clients_do(node: Node) {
+    node.setup_complete();
+    let variable = AtomicU64::new(0);
+    let client = |number: u64| {
+        for round in 1..20 {
+            let value = 100 * number + round;
+            let write = history::write("variable", value);
+            variable.store(value, Ordering::SeqCst);
+            write.ok(());
+            let read = history::read("variable");
+            read.ok(variable.load(Ordering::SeqCst));
+            let swap = history::compare_and_swap("variable", value, 0);
+            let swapped = variable.compare_exchange(value, 0, Ordering::SeqCst, Ordering::SeqCst);
+            swap.ok(swapped.is_ok());
+            // A client that gave up would say `unknown()`, or nothing; one that was refused
+            // `fail()`.
+            std::thread::sleep(Duration::from_millis(random_choice(3)));
+        }
+    };
+    std::thread::scope(|threads| {
+        for number in 1..4 {
+            let client = &client;
+            threads.spawn(move || client(number));
+        }
+    });
 }
 
 /// Passes only if exploration finds the failure.

@@ -109,6 +109,13 @@ impl Simulation {
             Fault::DiskHeal { target } => cluster.disk_heal(*target),
         }
         self.oracle.fault(&fault);
+        if let Some(record) = &mut self.record {
+            let at = Moment {
+                time_ns: at_ns,
+                vm: self.scenario.cluster.vms,
+            };
+            record.fault(at, &fault);
+        }
         if cause != Cause::Recovery {
             *self.tally.faults.entry(fault.kind()).or_default() += 1;
         }

@@ -48,5 +48,6 @@ impl Simulation {
             }
         }
         self.run_until(u64::MAX);
+        self.conclude();
     }
 }

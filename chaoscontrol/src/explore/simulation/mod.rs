@@ -5,11 +5,13 @@
 //! [`Checkpoint`] in the middle of one only saves the way there.
 
 mod apply;
+mod check;
 mod follow;
 mod runner;
 mod signs;
 mod timeline;
 
+pub use check::{Check, CheckError};
 pub use runner::{SimulationFactory, SimulationRunner};
 pub use timeline::{Entry, EntryKind};
 
@@ -26,6 +28,7 @@ use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{CpuError, Engine};
 use crate::fault::{Fault, FaultEngine, FaultKind, FaultSchedule, Phase, ScheduledFault, Timing};
 use crate::machine::{DeterministicVm, EdgeCounters, Off, VmSnapshot};
+use crate::oracle::history::Record;
 use crate::oracle::{Failure, FailureKind, Moment, PropertyOracle};
 
 /// What all branches of a test share.
@@ -44,6 +47,8 @@ pub struct Scenario {
     pub must_finish: bool,
     /// Names the packed code whose edges are counted; `None` counts none.
     pub code_map: Option<Arc<CodeMap>>,
+    /// Judges each branch that has not failed otherwise.
+    pub check: Option<Check>,
 }
 
 impl Scenario {
@@ -87,7 +92,20 @@ pub struct Simulation {
     counted: Vec<Counted>,
     sent: u64,
     timeline: Option<Vec<Entry>>,
-    trouble: Option<CpuError>,
+    /// What `check` is to see, if there is one.
+    record: Option<Record>,
+    trouble: Option<Trouble>,
+}
+
+/// What ends a branch without a verdict.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The engine failed in the middle; no guest has to do with that.
+    #[error(transparent)]
+    Engine(#[from] CpuError),
+    /// The test's `check` has no verdict.
+    #[error(transparent)]
+    Check(#[from] CheckError),
 }
 
 /// A VM's own counters, which begin anew when it does.
@@ -112,6 +130,7 @@ pub struct Checkpoint {
     cluster: ClusterSnapshot,
     engine: FaultEngine,
     oracle: PropertyOracle,
+    record: Option<Record>,
     tally: Tally,
     counted: Vec<Counted>,
     sent: u64,
@@ -160,6 +179,7 @@ impl Simulation {
                 scenario.servers(),
             ),
             oracle: PropertyOracle::new(),
+            record: scenario.check.map(|_| Record::default()),
             tally: Tally::default(),
             counted,
             sent: 0,
@@ -195,9 +215,8 @@ impl Simulation {
         self.oracle.failure()
     }
 
-    /// What ended the branch before its time, if it was the engine and no guest: nothing can
-    /// be said of the branch then.
-    pub fn trouble(&self) -> Option<&CpuError> {
+    /// Why nothing can be said of the branch, if so: no guest has to do with that.
+    pub fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
     }
 
@@ -299,6 +318,7 @@ impl Simulation {
             cluster: self.cluster.snapshot(),
             engine: self.engine.clone(),
             oracle: self.oracle.clone(),
+            record: self.record.clone(),
             tally: self.tally.clone(),
             counted: self.counted.clone(),
             sent: self.sent,
@@ -314,6 +334,7 @@ impl Simulation {
         self.cluster.restore(&checkpoint.cluster)?;
         self.engine = checkpoint.engine.clone();
         self.oracle = checkpoint.oracle.clone();
+        self.record.clone_from(&checkpoint.record);
         self.tally = checkpoint.tally.clone();
         self.counted.clone_from(&checkpoint.counted);
         self.sent = checkpoint.sent;
@@ -400,14 +421,20 @@ impl Simulation {
                     _ => {}
                 }
                 self.oracle.message(at, &message);
+                if let Some(Err(kind)) = self.record.as_mut().map(|r| r.message(at, &message)) {
+                    self.oracle.fail(Failure { at: Some(at), kind });
+                }
             }
             EventKind::Serial(line) => {
                 self.note_console(at, line);
                 self.oracle.console(at, line);
+                if let Some(Err(kind)) = self.record.as_mut().map(|r| r.console(at, line)) {
+                    self.oracle.fail(Failure { at: Some(at), kind });
+                }
             }
             EventKind::Order(report) => self.note(at, EntryKind::Fault, || report.to_string()),
             EventKind::Off(Off::Engine(error)) => {
-                self.trouble.get_or_insert_with(|| error.clone());
+                self.trouble.get_or_insert_with(|| error.clone().into());
             }
             EventKind::Off(why) => {
                 let kind = FailureKind::Shutdown(why.to_string());

@@ -1,8 +1,9 @@
 //! What happened in a branch, as lines a person can read.
 
-use chaoscontrol_guest::protocol::{End, Message, Stream};
+use chaoscontrol_guest::protocol::{End, Message, Outcome, Stream};
 
 use super::{Moment, Simulation};
+use crate::oracle::history;
 
 /// What a line of the timeline is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,6 +134,24 @@ fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
             K::Event,
             format!("reseeding of the random generator failed with errno {errno}"),
         ),
+        Message::Invoke { id, key, call } => {
+            let call = history::call(&call);
+            (
+                K::Event,
+                format!("operation {} on {key}: {call}", short(id)),
+            )
+        }
+        Message::Return { id, outcome } => {
+            let what = match outcome {
+                Outcome::Ok { answer } => match history::answer(&answer) {
+                    Some(answer) => format!("answered {answer}"),
+                    None => "answered too much".to_owned(),
+                },
+                Outcome::Failed => "failed".to_owned(),
+                Outcome::Unknown => "is unknown".to_owned(),
+            };
+            (K::Event, format!("operation {} {what}", short(id)))
+        }
         Message::AgentError { text } => (K::Event, format!("agent: {text}")),
         Message::Boot
         | Message::Identity
@@ -143,6 +162,11 @@ fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
         | Message::ControlDone { .. }
         | Message::Fault { .. } => return None,
     })
+}
+
+/// The number of a call within its VM's life.
+fn short(id: u64) -> u32 {
+    id as u32
 }
 
 /// How a process came to its end.

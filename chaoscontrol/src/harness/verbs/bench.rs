@@ -91,6 +91,7 @@ fn scenario(world: &World, vms: usize, test: &str) -> Arc<Scenario> {
         code_map: None,
         stall_ns: 0,
         must_finish: false,
+        check: None,
         ..(*world.scenario).clone()
     })
 }

@@ -75,6 +75,16 @@ pub enum HistoryError {
     },
 }
 
+impl HistoryError {
+    /// The error with times relative to `start_ns` of cluster time.
+    pub(super) fn since(mut self, start_ns: u64) -> Self {
+        if let HistoryError::Impossible(example) = &mut self {
+            example.start_ns = Some(start_ns);
+        }
+        self
+    }
+}
+
 impl<M: Model> Checker<M> {
     /// A checker for histories of `model`, with 10 million steps.
     pub fn new(model: M) -> Self {
@@ -139,6 +149,7 @@ impl<M: Model> Checker<M> {
             others: until_then.count().saturating_sub(kept.len()),
             operations: kept.iter().map(|&number| part[number].clone()).collect(),
             until_ns,
+            start_ns: None,
         }
     }
 

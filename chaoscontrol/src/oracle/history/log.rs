@@ -1,5 +1,7 @@
 //! A log: append, and read of the whole.
 
+use std::collections::BTreeMap;
+
 use super::interval::Interval;
 use super::model::{Known, Model};
 use super::operation::{Answer, Call, Value};
@@ -36,6 +38,23 @@ impl Model for Log {
             values: Sequence::default(),
             longest: Known::new(longest.cloned().unwrap_or_default()),
         }
+    }
+
+    fn is_baseless(&self, history: &[Interval<'_>]) -> bool {
+        let mut left: BTreeMap<&Value, u64> = BTreeMap::new();
+        for interval in history {
+            if let Call::Append(value) = interval.call {
+                *left.entry(value).or_default() += 1;
+            }
+        }
+        let longest = self.start(history).longest;
+        longest.iter().any(|value| match left.get_mut(value) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                false
+            }
+            _ => true,
+        })
     }
 
     fn knows(&self, call: &Call, answer: Option<&Answer>) -> bool {

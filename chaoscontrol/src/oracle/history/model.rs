@@ -65,6 +65,13 @@ pub trait Model {
         None
     }
 
+    /// Whether an answer speaks of what no call can have brought about, so that no order needs to
+    /// be looked for. `false` where that is not plain to see.
+    fn is_baseless(&self, history: &[Interval<'_>]) -> bool {
+        let _ = history;
+        false
+    }
+
     /// In which order the operations are likely to have taken effect, least first; a good guess
     /// saves time and changes no verdict. Empty if there is none.
     fn likely(&self, history: &[Interval<'_>]) -> Vec<u64> {

@@ -50,6 +50,13 @@ impl Model for Queue {
         }
     }
 
+    fn is_baseless(&self, history: &[Interval<'_>]) -> bool {
+        self.start(history)
+            .counts
+            .values()
+            .any(|(out, into)| out > into)
+    }
+
     fn knows(&self, call: &Call, answer: Option<&Answer>) -> bool {
         match (call, answer) {
             (Call::Enqueue(_), Some(answer)) => *answer == Answer::Done,

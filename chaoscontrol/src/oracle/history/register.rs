@@ -71,6 +71,19 @@ impl Model for Register {
         }
     }
 
+    fn is_baseless(&self, history: &[Interval<'_>]) -> bool {
+        let mut written: BTreeSet<&Value> = self.initial.iter().collect();
+        for interval in history {
+            if let Call::Write(value) | Call::CompareAndSwap(_, value) = interval.call {
+                written.insert(value);
+            }
+        }
+        history.iter().any(|interval| match interval.answer() {
+            Some(Answer::Value(value)) if *interval.call == Call::Read => !written.contains(value),
+            _ => false,
+        })
+    }
+
     fn knows(&self, call: &Call, answer: Option<&Answer>) -> bool {
         match (call, answer) {
             (Call::Read, Some(answer)) => matches!(answer, Answer::Value(_) | Answer::Nothing),

@@ -132,6 +132,9 @@ pub fn search<M: Model>(
     places: usize,
     steps: &mut u64,
 ) -> Decision {
+    if model.is_baseless(history) {
+        return Decision::Impossible;
+    }
     let mut search = Search::new(model, history, places, *steps);
     let found = search.run();
     *steps = search.budget.steps;
@@ -398,6 +401,8 @@ impl<'a, M: Model> Search<'a, M> {
             }
             Entry::Occupied(mut entry) => {
                 let ways = entry.get_mut();
+                // Comparing with many takes as long as many steps.
+                self.budget.steps = self.budget.steps.checked_sub(ways.len() as u64)?;
                 if ways.iter().any(|used| within(used, &place.used)) {
                     return Some(false);
                 }

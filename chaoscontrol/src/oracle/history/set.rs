@@ -1,6 +1,7 @@
 //! A set: add, remove, contains, and read of the whole.
 
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -20,12 +21,20 @@ pub struct Set;
 const SHARES: usize = 64;
 
 /// A set at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetState {
+    /// The sum of the values' hashes.
+    hash: u64,
     shares: Vec<Arc<BTreeSet<Value>>>,
     count: usize,
     /// The values that some answer of the history speaks of.
     seen: Known<BTreeSet<Value>>,
+}
+
+impl Hash for SetState {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
 }
 
 impl SetState {
@@ -45,8 +54,10 @@ impl SetState {
         let share = Arc::make_mut(&mut state.shares[self.share(value)]);
         if has && share.insert(value.clone()) {
             state.count += 1;
+            state.hash = state.hash.wrapping_add(xxh3_64(value.as_bytes()));
         } else if !has && share.remove(value) {
             state.count -= 1;
+            state.hash = state.hash.wrapping_sub(xxh3_64(value.as_bytes()));
         }
         state
     }
@@ -81,6 +92,7 @@ impl Model for Set {
         // A set of one value needs no shares; most are one, as `part` says.
         let whole = history.iter().any(|interval| *interval.call == Call::Read);
         SetState {
+            hash: 0,
             shares: vec![Arc::default(); if whole { SHARES } else { 1 }],
             count: 0,
             seen: Known::new(seen),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::operation::{Operation, Outcome, Value};
+use crate::oracle::describe::since;
 
 /// The part of a history that shows that it is not linearizable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,22 +16,23 @@ pub struct Counterexample {
     pub operations: Vec<Operation>,
     /// The instant, in ns of cluster time, until which one has to look to see it.
     pub until_ns: u64,
+    /// The cluster time in ns from which times are shown, if it is not 0.
+    pub start_ns: Option<u64>,
     /// How many others on the key (or the part of it that this is about) had been called by then.
     /// They may have taken effect at any time, or never: it does not help.
     pub others: usize,
 }
 
-/// Times are those of the cluster.
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text(&|ns| crate::fault::format_time(ns)))
+        f.write_str(&self.text(&|ns| since(ns, self.start_ns.or(Some(0)))))
     }
 }
 
 impl Counterexample {
     /// The counterexample with times as `time` writes them, the operations by the time of
     /// their call.
-    pub fn text(&self, time: &dyn Fn(u64) -> String) -> String {
+    fn text(&self, time: &dyn Fn(u64) -> String) -> String {
         let mut operations: Vec<&Operation> = self.operations.iter().collect();
         operations.sort_by_key(|operation| (operation.called_ns, operation.vm, operation.process));
         let rows: Vec<[String; 4]> = operations.iter().map(|o| row(o, time)).collect();
