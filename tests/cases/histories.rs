@@ -181,13 +181,3 @@ fn returns_what_nobody_called(node: Node) {
     let outcome = Outcome::Unknown;
     send(&Message::Return { id: 99, outcome });
 }
-
-#[chaos_test(check = one_value_at_a_time)]
-#[ignore = "for histories.rs"]
-fn sends_events_without_end(node: Node) {
-    node.setup_complete();
-    let details = "and on ".repeat(280);
-    loop {
-        send_event("on", &details);
-    }
-}
