@@ -170,7 +170,7 @@ fn main() {
             match random.below(4) {
                 0 => Call::Remove(value),
                 1 => Call::Contains(value),
-                2 if n % 50 == 0 => Call::Read,
+                2 if n.is_multiple_of(50) => Call::Read,
                 _ => Call::Add(value),
             }
         };

@@ -116,14 +116,10 @@ impl Sdk {
         }
         let (answer, what) = self.answer(cpu, address, &bytes);
         cpu.set_gpr(RAX, answer);
-<<<<<<< HEAD
-        what.map(|what| Sent { bytes, what })
-=======
         if let Ok(Message::Invoke { .. }) = Message::decode(&bytes) {
             Message::set_invocation(&mut bytes, answer);
         }
-        pass_on.then_some(bytes)
->>>>>>> 6c00616 (Let tests judge each branch: check = path::to::fn over a run's history)
+        what.map(|what| Sent { bytes, what })
     }
 
     /// The answer, and what the message is if it goes on to whoever runs the machine.
@@ -138,7 +134,12 @@ impl Sdk {
                 self.begin_incarnation();
                 What::Other
             }
-<<<<<<< HEAD
+            Ok(Message::Invoke { .. }) => {
+                // Another life of the VM counts from 0 again.
+                self.calls = self.calls.wrapping_add(1);
+                let number = u64::from(self.incarnation) << 32 | u64::from(self.calls);
+                return (number, Some(What::Other));
+            }
             Ok(Message::Boot) => What::Boot,
             Ok(Message::Fault { .. }) => What::Order,
             Ok(_) => What::Other,
@@ -154,17 +155,6 @@ impl Sdk {
             self.identity.len() as u64
         } else {
             UNMAPPED
-=======
-            Ok(Message::Invoke { .. }) => {
-                // Another life of the VM counts from 0 again.
-                self.calls = self.calls.wrapping_add(1);
-                (
-                    u64::from(self.incarnation) << 32 | u64::from(self.calls),
-                    true,
-                )
-            }
-            Ok(_) => (OK, true),
->>>>>>> 6c00616 (Let tests judge each branch: check = path::to::fn over a run's history)
         }
     }
 }

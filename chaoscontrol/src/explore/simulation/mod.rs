@@ -28,7 +28,7 @@ use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{CpuError, Engine};
 use crate::fault::{Fault, FaultEngine, FaultKind, FaultSchedule, Phase, ScheduledFault, Timing};
 use crate::machine::{DeterministicVm, EdgeCounters, Off, VmSnapshot};
-use crate::oracle::history::Record;
+use crate::oracle::history::{Record, RecordError};
 use crate::oracle::{Failure, FailureKind, Moment, PropertyOracle};
 
 /// What all branches of a test share.
@@ -421,16 +421,12 @@ impl Simulation {
                     _ => {}
                 }
                 self.oracle.message(at, &message);
-                if let Some(Err(kind)) = self.record.as_mut().map(|r| r.message(at, &message)) {
-                    self.oracle.fail(Failure { at: Some(at), kind });
-                }
+                self.keep(at, |record| record.message(at, &message));
             }
             EventKind::Serial(line) => {
                 self.note_console(at, line);
                 self.oracle.console(at, line);
-                if let Some(Err(kind)) = self.record.as_mut().map(|r| r.console(at, line)) {
-                    self.oracle.fail(Failure { at: Some(at), kind });
-                }
+                self.keep(at, |record| record.console(at, line));
             }
             EventKind::Order(report) => self.note(at, EntryKind::Fault, || report.to_string()),
             EventKind::Off(Off::Engine(error)) => {
@@ -440,6 +436,14 @@ impl Simulation {
                 let kind = FailureKind::Shutdown(why.to_string());
                 self.oracle.fail(Failure { at: Some(at), kind });
             }
+        }
+    }
+
+    /// Keeps something for the test's `check`, if it has one.
+    fn keep(&mut self, at: Moment, what: impl FnOnce(&mut Record) -> Result<(), RecordError>) {
+        if let Some(Err(error)) = self.record.as_mut().map(what) {
+            let kind = error.into();
+            self.oracle.fail(Failure { at: Some(at), kind });
         }
     }
 

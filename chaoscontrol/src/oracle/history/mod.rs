@@ -27,7 +27,7 @@ pub use log::Log;
 pub use model::Model;
 pub use operation::{Answer, Call, Operation, Outcome, Value};
 pub use queue::Queue;
-pub use record::{Entry, Record, What};
+pub use record::{Entry, Record, RecordError, What};
 pub use register::Register;
 pub use run::{Checked, Event, Line, Run};
 pub(crate) use run::{answer, call};

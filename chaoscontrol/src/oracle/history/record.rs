@@ -19,6 +19,33 @@ const ENTRY: usize = 160;
 /// Entries of a chunk.
 const CHUNK: usize = 256;
 
+/// Why something cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// It would be too much.
+    #[error("events and output of more than {} MiB, which `check` would have to see", MEMORY_LIMIT >> 20)]
+    Flood,
+    /// A return without a call.
+    #[error(
+        "an operation returned that nobody called, or once more: call ok, fail or unknown where the operation was called, in the same VM"
+    )]
+    Stray,
+    /// An answer that its guest could not send.
+    #[error(
+        "an answer does not fit into a message of 60 KiB: let operations answer less, by more keys or fewer operations"
+    )]
+    TooLong,
+}
+
+impl From<RecordError> for FailureKind {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Flood => FailureKind::Flood(error.to_string()),
+            RecordError::Stray | RecordError::TooLong => FailureKind::History(error.to_string()),
+        }
+    }
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
@@ -78,7 +105,7 @@ pub struct Record {
 
 impl Record {
     /// Takes a message that a VM sent; what is wrong with it, if it is.
-    pub fn message(&mut self, at: Moment, message: &Message<'_>) -> Result<(), FailureKind> {
+    pub fn message(&mut self, at: Moment, message: &Message<'_>) -> Result<(), RecordError> {
         match *message {
             Message::Event { name, details } => {
                 let what = What::Event {
@@ -112,14 +139,10 @@ impl Record {
         at: Moment,
         id: u64,
         outcome: protocol::Outcome<'_>,
-    ) -> Result<(), FailureKind> {
+    ) -> Result<(), RecordError> {
         let open = (at.vm, id);
         if !self.open.contains(&open) {
-            return Err(FailureKind::History(
-                "an operation returned that nobody called, or once more: call ok, fail or unknown \
-                 where the operation was called, in the same VM"
-                    .into(),
-            ));
+            return Err(RecordError::Stray);
         }
         Arc::make_mut(&mut self.open).remove(&open);
         let (answer, bytes) = match outcome {
@@ -127,11 +150,7 @@ impl Record {
             protocol::Outcome::Failed => (None, 0),
             protocol::Outcome::Ok { answer } => {
                 let Some(told) = run::answer(&answer) else {
-                    return Err(FailureKind::History(
-                        "an answer does not fit into a message of 60 KiB: let operations answer \
-                         less, by more keys or fewer operations"
-                            .into(),
-                    ));
+                    return Err(RecordError::TooLong);
                 };
                 let bytes = match &told {
                     Answer::Value(value) => value.len(),
@@ -145,7 +164,7 @@ impl Record {
     }
 
     /// Takes a line of a kernel's console.
-    pub fn console(&mut self, at: Moment, line: &[u8]) -> Result<(), FailureKind> {
+    pub fn console(&mut self, at: Moment, line: &[u8]) -> Result<(), RecordError> {
         self.line(at, Some("kernel".into()), line)
     }
 
@@ -154,7 +173,7 @@ impl Record {
         at: Moment,
         program: Option<Box<str>>,
         line: &[u8],
-    ) -> Result<(), FailureKind> {
+    ) -> Result<(), RecordError> {
         let text: Box<str> = String::from_utf8_lossy(line).into();
         let bytes = text.len() + program.as_ref().map_or(0, |name| name.len());
         self.keep(at, What::Line { program, text }, bytes)
@@ -166,13 +185,10 @@ impl Record {
         let _ = self.keep(at, What::Fault(fault.clone()), 0);
     }
 
-    fn keep(&mut self, at: Moment, what: What, bytes: usize) -> Result<(), FailureKind> {
+    fn keep(&mut self, at: Moment, what: What, bytes: usize) -> Result<(), RecordError> {
         let all = self.bytes.saturating_add(bytes + ENTRY);
         if all > MEMORY_LIMIT {
-            return Err(FailureKind::Flood(format!(
-                "events and output of more than {} MiB, which `check` would have to see",
-                MEMORY_LIMIT >> 20
-            )));
+            return Err(RecordError::Flood);
         }
         self.bytes = all;
         Arc::make_mut(&mut self.last).push(Entry { at, what });
@@ -242,7 +258,7 @@ mod tests {
         take(20, 0, &invoke(1 << 32, read)).unwrap();
         take(21, 0, &done(1 << 32, protocol::Answer::Nothing)).unwrap();
         let wrong = take(22, 1, &done(7, protocol::Answer::Done)).unwrap_err();
-        assert!(matches!(wrong, FailureKind::History(_)));
+        assert_eq!(wrong, RecordError::Stray);
         assert!(take(23, 0, &done(3, protocol::Answer::Done)).is_err());
         let unknown = protocol::Outcome::Unknown;
         take(
@@ -314,7 +330,7 @@ mod tests {
             .collect();
         let kept = results.iter().take_while(|result| result.is_ok()).count();
         assert!((1000..1200).contains(&kept), "{kept}");
-        assert!(matches!(results[kept], Err(FailureKind::Flood(_))));
+        assert_eq!(results[kept], Err(RecordError::Flood));
         assert_eq!(record.run(1, 0, 0).entries().len(), kept);
     }
 }

@@ -137,6 +137,37 @@ impl Model for Set {
         }
     }
 
+    /// A change before the first read that shows it, a read behind what it shows first.
+    fn likely(&self, history: &[Interval<'_>]) -> Vec<u64> {
+        let mut reads: Vec<(u64, BTreeSet<&Value>)> = Vec::new();
+        for interval in history {
+            if let (Call::Read, Some((at, Answer::List(values)))) = (interval.call, interval.end) {
+                reads.push((at, values.iter().collect()));
+            }
+        }
+        if reads.is_empty() {
+            return Vec::new();
+        }
+        reads.sort();
+        let shown = |value: &Value, has: bool, from: u64| {
+            let first = reads.partition_point(|&(at, _)| at < from);
+            let shows = |(_, values): &&(u64, BTreeSet<&Value>)| values.contains(value) == has;
+            reads[first..]
+                .iter()
+                .find(shows)
+                .map_or(u64::MAX, |&(at, _)| at)
+        };
+        let order = history
+            .iter()
+            .map(|interval| match (interval.call, interval.end) {
+                (Call::Add(value), _) => shown(value, true, interval.from),
+                (Call::Remove(value), _) => shown(value, false, interval.from),
+                (_, Some((at, _))) => at.saturating_add(1),
+                _ => u64::MAX,
+            });
+        order.collect()
+    }
+
     fn part<'a>(&self, call: &'a Call) -> Option<&'a Value> {
         match call {
             Call::Add(value) | Call::Remove(value) | Call::Contains(value) => Some(value),
