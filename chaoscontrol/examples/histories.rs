@@ -114,29 +114,25 @@ fn measure<M: Model>(model: M, workload: &Workload, count: u64) {
     let (green, verdict) = time(&history);
     let fine = verdict.map_or_else(|e| e.to_string(), |()| "linearizable".to_owned());
     // Then one of its answers once more, when it is not right any longer.
-    if let Some(late) = history.iter().rposition(|o| {
-        matches!(
-            &o.outcome,
-            Outcome::Ok(_, Answer::Value(_) | Answer::List(_))
-        ) && !matches!(o.call, Call::CompareAndSwap(..))
-    }) {
-        let early = history[late].clone();
-        let end = u64::MAX / 2;
-        history.push(Operation {
-            called_ns: end,
-            outcome: match early.outcome {
-                Outcome::Ok(_, Answer::List(mut values)) => {
-                    values.pop();
-                    Outcome::Ok(end + 1, Answer::List(values))
-                }
-                Outcome::Ok(_, Answer::Value(v)) if &*v == "true" => {
-                    Outcome::Ok(end + 1, Answer::Value("false".into()))
-                }
-                _ => Outcome::Ok(end + 1, Answer::Value("never written".into())),
-            },
-            ..early
-        });
-    }
+    let told = |operation: &&Operation| {
+        let looks = matches!(
+            operation.call,
+            Call::Read | Call::Contains(_) | Call::Dequeue
+        );
+        looks && matches!(operation.outcome, Outcome::Ok(..))
+    };
+    let mut stale = history.iter().rfind(told).expect("somebody looks").clone();
+    stale.called_ns = u64::MAX / 2;
+    let wrong = match &stale.outcome {
+        Outcome::Ok(_, Answer::List(values)) => Answer::List(values[1..].to_vec()),
+        Outcome::Ok(_, answer) => match answer.flag() {
+            Some(flag) => Answer::Value((!flag).to_string().into()),
+            None => Answer::Value("never written".into()),
+        },
+        _ => Answer::Done,
+    };
+    stale.outcome = Outcome::Ok(stale.called_ns + 1, wrong);
+    history.push(stale);
     let (red, verdict) = time(&history);
     let fails = verdict.map_or_else(
         |e| e.to_string().lines().next().unwrap_or_default().to_owned(),

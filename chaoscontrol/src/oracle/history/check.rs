@@ -94,7 +94,7 @@ impl<M: Model> Checker<M> {
         }
     }
 
-    /// How many times a check may call the model, all keys together; a fifth of that again to
+    /// How many times a check may call the model, all keys together; a tenth of that again to
     /// find a small counterexample.
     pub fn steps(self, steps: u64) -> Self {
         Checker { steps, ..self }
@@ -138,7 +138,7 @@ impl<M: Model> Checker<M> {
     /// What shows that the history `part` on `key` is impossible.
     fn example(&self, key: &Value, part: &[&Operation]) -> Counterexample {
         let part: Vec<&Operation> = part.iter().copied().filter(|o| has_effect(o)).collect();
-        let steps = self.steps / 5;
+        let steps = self.steps / 10;
         let (kept, until_ns) = shrink(&self.model, &intervals(&part), PLACES, steps);
         let until_then = part
             .iter()

@@ -40,21 +40,35 @@ impl Model for Log {
         }
     }
 
-    fn is_baseless(&self, history: &[Interval<'_>]) -> bool {
+    fn is_hopeless(&self, history: &[Interval<'_>]) -> bool {
+        let longest = self.start(history).longest;
         let mut left: BTreeMap<&Value, u64> = BTreeMap::new();
+        let (mut called, mut returned) = (Vec::new(), Vec::new());
         for interval in history {
             if let Call::Append(value) = interval.call {
                 *left.entry(value).or_default() += 1;
+                called.push(interval.from);
+                returned.extend(interval.end.map(|(end, _)| end));
             }
         }
-        let longest = self.start(history).longest;
-        longest.iter().any(|value| match left.get_mut(value) {
+        called.sort_unstable();
+        returned.sort_unstable();
+        let wrong = |interval: &Interval<'_>| {
+            let Some((end, Answer::List(values))) = interval.end else {
+                return false;
+            };
+            let least = returned.partition_point(|&at| at < interval.from);
+            let most = called.partition_point(|&at| at <= end);
+            !(least..=most).contains(&values.len()) || !longest.starts_with(values)
+        };
+        let never_appended = |value: &Value| match left.get_mut(value) {
             Some(count) if *count > 0 => {
                 *count -= 1;
                 false
             }
             _ => true,
-        })
+        };
+        history.iter().any(wrong) || longest.iter().any(never_appended)
     }
 
     fn knows(&self, call: &Call, answer: Option<&Answer>) -> bool {

@@ -65,9 +65,9 @@ pub trait Model {
         None
     }
 
-    /// Whether an answer speaks of what no call can have brought about, so that no order needs to
-    /// be looked for. `false` where that is not plain to see.
-    fn is_baseless(&self, history: &[Interval<'_>]) -> bool {
+    /// Whether it is plain to see that no order explains the history, as where an answer speaks of
+    /// what no call can have brought about. `false` where one has to look for an order.
+    fn is_hopeless(&self, history: &[Interval<'_>]) -> bool {
         let _ = history;
         false
     }

@@ -50,7 +50,7 @@ impl Model for Queue {
         }
     }
 
-    fn is_baseless(&self, history: &[Interval<'_>]) -> bool {
+    fn is_hopeless(&self, history: &[Interval<'_>]) -> bool {
         self.start(history)
             .counts
             .values()

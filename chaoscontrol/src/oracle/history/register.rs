@@ -71,7 +71,7 @@ impl Model for Register {
         }
     }
 
-    fn is_baseless(&self, history: &[Interval<'_>]) -> bool {
+    fn is_hopeless(&self, history: &[Interval<'_>]) -> bool {
         let mut written: BTreeSet<&Value> = self.initial.iter().collect();
         for interval in history {
             if let Call::Write(value) | Call::CompareAndSwap(_, value) = interval.call {

@@ -132,7 +132,7 @@ pub fn search<M: Model>(
     places: usize,
     steps: &mut u64,
 ) -> Decision {
-    if model.is_baseless(history) {
+    if model.is_hopeless(history) {
         return Decision::Impossible;
     }
     let mut search = Search::new(model, history, places, *steps);
