@@ -247,7 +247,7 @@ impl DeterministicVm {
         self.state.sdk.incarnation()
     }
 
-    /// What [`Message::Status`] is answered with.
+    /// What [`Message::Status`](protocol::Message::Status) is answered with.
     pub fn set_status(&mut self, bits: u64) {
         self.state.sdk.set_status(bits);
     }
