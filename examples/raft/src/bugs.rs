@@ -21,8 +21,8 @@ pub enum Bug {
     VoteNotSynced,
     /// Entries are written, but not synced.
     LogNotSynced,
-    /// A leader answers reads by itself for as long as, by its clock, no other can have been
-    /// elected.
+    /// A leader answers reads by itself for as long as, by its wall clock, no other can have
+    /// been elected.
     StaleReadByLease,
     /// Threads draw tickets for requests without regard to each other.
     LostUpdateRace,

@@ -14,10 +14,10 @@ use crate::transport::{Incoming, Reply, frame, prepare, read};
 use crate::{Index, Operation, ServerId};
 
 /// How long a client waits for a reply before it asks another server.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long it waits before it asks the next one if a server cannot help.
-const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why an operation was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How often a leader is heard of at least.
     pub heartbeat: Duration,
-    /// For how long a follower waits for its leader at least; it waits up to twice as long.
+    /// For how long a follower waits for its leader at least; it waits up to half as long
+    /// again.
     pub election: Duration,
     /// A snapshot replaces the log when that has so many entries.
     pub snapshot_every: usize,

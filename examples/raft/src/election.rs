@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chaoscontrol_guest::{assert_agree, assert_always, assert_reachable};
 
@@ -24,7 +24,7 @@ impl<S: Storage> Raft<S> {
         let wait = match (self.hard.term, self.config.id) {
             (0, 0) => least / 4,
             (0, _) => least * 4,
-            _ => least + least.mul_f64((self.random)() as f64 / u64::MAX as f64),
+            _ => least + (least / 2).mul_f64((self.random)() as f64 / u64::MAX as f64),
         };
         self.election_due = self.now + wait;
     }
@@ -194,6 +194,7 @@ impl<S: Storage> Raft<S> {
             inherited: last.index,
             waiting: BTreeMap::new(),
             reads: VecDeque::new(),
+            lease: SystemTime::UNIX_EPOCH,
             successor: None,
         });
         if self.config.has(Bug::Fig8Commit) {

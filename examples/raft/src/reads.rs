@@ -3,7 +3,7 @@
 //! leader. No clock is trusted, and nothing is written to the log.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chaoscontrol_guest::assert_reachable;
 
@@ -56,15 +56,27 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    /// Whether, by this server's clock, all of a majority are still loyal to it.
+    /// As leader, notes until when a majority that has answered is loyal to it, as the wall
+    /// clock seems to tell.
+    pub(crate) fn extend_lease(&mut self) {
+        if !self.config.has(Bug::StaleReadByLease) {
+            return;
+        }
+        let (own, majority) = (self.config.id, self.config.majority());
+        if let Role::Leader(leadership) = &mut self.role {
+            // Rounds are named by the time at which they began.
+            let began = Duration::from_micros(confirmed(leadership, own, majority));
+            let left = (began + self.config.election).saturating_sub(self.now);
+            leadership.lease = leadership.lease.max(SystemTime::now() + left);
+        }
+    }
+
+    /// Whether, by the wall clock, all of a majority are still loyal to this leader.
     fn has_lease(&self) -> bool {
         let Role::Leader(leadership) = &self.role else {
             return false;
         };
-        // Rounds are named by the time at which they began.
-        let confirmed = confirmed(leadership, self.config.id, self.config.majority());
-        let lease = Duration::from_micros(confirmed) + self.config.election.mul_f64(0.9);
-        confirmed > 0 && self.machine.applied() > leadership.inherited && self.now < lease
+        self.machine.applied() > leadership.inherited && SystemTime::now() < leadership.lease
     }
 }
 

@@ -170,6 +170,7 @@ impl<S: Storage> Raft<S> {
                 self.send_entries(from);
             }
         }
+        self.extend_lease();
         self.hand_over();
         self.commit_what_a_majority_has()?;
         self.answer_reads();
@@ -193,7 +194,14 @@ impl<S: Storage> Raft<S> {
         if !own && index > self.machine.applied() {
             assert_reachable!("a majority has an entry of an earlier term");
         }
-        if own || self.config.has(Bug::Fig8Commit) {
+        if index > self.machine.applied() && (own || self.config.has(Bug::Fig8Commit)) {
+            // Else a leader of a later term than the entry's may replace it (figure 8).
+            assert_always!(
+                self.log.term_at(index) == Some(self.hard.term),
+                "a leader commits by an entry of its own term",
+                entry = self.log.term_at(index),
+                term = self.hard.term
+            );
             self.commit(index);
         }
         self.compact()

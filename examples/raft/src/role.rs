@@ -1,7 +1,7 @@
 //! What a server is at the moment, and what it knows only as that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::node::Ticket;
 use crate::{Index, ServerId};
@@ -34,6 +34,8 @@ pub struct Leadership {
     pub waiting: BTreeMap<Index, Ticket>,
     /// Reads that are not confirmed yet, oldest first.
     pub reads: VecDeque<Read>,
+    /// Until when nobody else can be elected: only for [`crate::Bug::StaleReadByLease`].
+    pub lease: SystemTime,
     /// Who is to be leader, and until when that is waited for.
     pub successor: Option<(ServerId, Duration)>,
 }

@@ -21,7 +21,7 @@ const LOAD: Load = Load {
 const READERS: Load = Load {
     sessions: 1,
     readers: 1,
-    pause: 100,
+    pause: 40,
     transfers: false,
 };
 

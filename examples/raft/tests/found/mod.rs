@@ -125,3 +125,17 @@ fn stale_read_by_lease(node: Node) -> Result {
 fn lost_update_race(node: Node) -> Result {
     cluster(node, Some(Bug::LostUpdateRace), BUSY)
 }
+
+#[rustfmt::skip]
+#[chaos_test(
+    vms = 4, clients = 1, rounds = 40, duration = "6s", disk = "16M",
+    faults = [
+        "partition", "one-way-partition", "latency", "loss", "heal", "kill", "restart", "pause",
+        "resume",
+    ]
+)]
+#[should_panic(expected = "a leader commits by an entry of its own term")]
+#[ignore = "minutes"]
+fn fig8_commit(node: Node) -> Result {
+    cluster(node, Some(Bug::Fig8Commit), BUSY)
+}

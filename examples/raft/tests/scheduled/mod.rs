@@ -94,3 +94,13 @@ fn stale_read_by_lease(node: Node) -> Result {
 fn lost_update_race(node: Node) -> Result {
     cluster(node, Some(Bug::LostUpdateRace), BUSY)
 }
+
+#[rustfmt::skip]
+#[chaos_test(
+    vms = 4, clients = 1, duration = "6s", disk = "16M",
+    schedule = "tests/schedules/fig8_commit.txt"
+)]
+#[should_panic(expected = "a leader commits by an entry of its own term")]
+fn fig8_commit(node: Node) -> Result {
+    cluster(node, Some(Bug::Fig8Commit), BUSY)
+}

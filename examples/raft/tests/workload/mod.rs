@@ -18,7 +18,7 @@ const RECOVERY: Duration = Duration::from_secs(4);
 /// How the clients go about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Sessions that add and read.
+    /// Sessions that add and, if there are no readers, read.
     pub sessions: u64,
     /// Sessions that only read.
     pub readers: u64,
@@ -100,6 +100,7 @@ impl Session {
                     // It may come to nothing.
                     let _ = self.client.transfer(to, Duration::from_millis(300));
                 }
+                _ if load.readers > 0 => self.add(SHARED)?,
                 0..3 => self.add(&own)?,
                 3..5 => self.add(SHARED)?,
                 _ => {
