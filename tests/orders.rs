@@ -145,6 +145,15 @@ fn processes_are_told_apart_by_the_whole_of_their_names() {
 }
 
 #[test]
+fn what_a_body_had_started_ends_with_it() {
+    let mut cluster = cluster("family");
+    assert!(count(&told(&mut cluster, 0, 300), "child") > 20);
+    cluster.signal(0, "", Signal::Kill);
+    told(&mut cluster, 0, 10);
+    assert_eq!(count(&told(&mut cluster, 0, 80), "child"), 0);
+}
+
+#[test]
 fn under_memory_pressure_the_body_is_what_the_oom_killer_takes() {
     let mut cluster = cluster("hungry");
     assert!(count(&told(&mut cluster, 0, 2000), "fed") > 1);
@@ -170,6 +179,34 @@ fn under_memory_pressure_the_body_is_what_the_oom_killer_takes() {
     cluster.memory_pressure(0, 0);
     let after = told(&mut cluster, 0, 2000);
     assert!(count(&after, "fed") > 1, "{all:#?} {after:#?}");
+}
+
+#[test]
+fn orders_that_come_to_nothing_say_why() {
+    let mut cluster = cluster("beats");
+    told(&mut cluster, 0, 100);
+    for ppm in [100_000, 200_000, 300_000] {
+        cluster.memory_pressure(0, ppm);
+    }
+    let all = told(&mut cluster, 0, 500);
+    took_effect(&all, "memory pressure of 30 %");
+    let one = |all: &[String], begin: &str, why: &str| {
+        let said = |text: &&String| text.starts_with(begin) && text.ends_with(why);
+        assert_eq!(all.iter().filter(said).count(), 1, "{all:#?}");
+    };
+    let passed_over = "another order came before it was carried out";
+    one(&all, "memory pressure of 20 % in vm 0 failed", passed_over);
+    cluster.signal(0, "", Signal::Kill);
+    let all = told(&mut cluster, 0, 100);
+    assert_eq!(count(&all, "memory pressure"), 0, "it stays: {all:#?}");
+    cluster.signal(0, "chaos-memory", Signal::Kill);
+    let all = told(&mut cluster, 0, 100);
+    let ended = "memory pressure of 30 % in vm 0 ended by itself";
+    one(&all, ended, "the guest's memory did not suffice");
+    cluster.memory_pressure(0, 1_500_000);
+    let all = told(&mut cluster, 0, 100);
+    let impossible = "memory pressure of 150 % in vm 0 failed";
+    one(&all, impossible, "does not take such a value");
 }
 
 #[test]

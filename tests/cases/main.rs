@@ -282,7 +282,7 @@ fn runs_programs_that_may_fail(node: Node) -> Result {
     Ok(())
 }
 
-#[chaos_test(packages = ["no-such-package"], binaries = ["/no/such/program"])]
+#[chaos_test(packages = ["no-such-package"], binaries = ["/bin/sh", "/no/such/program"])]
 #[ignore = "for bad_input.rs"]
 fn takes_a_program_from_a_package(node: Node) {
     node.setup_complete();

@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// A file larger than what a fault may leave of a block.
 fn write(node: &Node) -> std::io::Result<()> {
     let path = node.data_dir().join("file");
-    let written = fs::write(&path, [1; 64 << 10]);
+    let written = fs::write(&path, vec![1; 1 << 20]);
     let _ = fs::remove_file(&path);
     written
 }

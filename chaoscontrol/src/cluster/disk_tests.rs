@@ -137,6 +137,7 @@ fn faults_stay_with_the_drive_until_it_is_healed() {
     cluster.disk_flush_errors(0, 2);
     cluster.disk_torn_writes(0, 3);
     cluster.disk_misdirected_writes(0, 4);
+    assert_eq!(cluster.disk(0).unwrap().faults().misdirected_ppm, 4);
     cluster.restart(0);
     let expected = DiskFaults {
         read_error_ppm: 1,

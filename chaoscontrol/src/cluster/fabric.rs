@@ -345,6 +345,57 @@ mod tests {
     }
 
     #[test]
+    fn a_release_keeps_what_other_clogs_hold_and_the_order_of_arrival() {
+        let mut net = fabric();
+        let reorder = LinkFaults {
+            reorder_ns: 50_000_000,
+            ..LinkFaults::default()
+        };
+        net.set_faults(0, reorder);
+        let mut open = net.clone();
+        let numbered = |n: u8| {
+            let mut frame = frame(mac(1));
+            frame[20] = n;
+            frame
+        };
+        net.clog(1);
+        net.clog(2);
+        let mut expected: Vec<Arrival> = Vec::new();
+        for n in 0..50 {
+            expected.extend(open.send(0, 0, &numbered(n)));
+            net.send(0, 0, &numbered(n));
+            net.send(0, 2, &numbered(n));
+        }
+        expected.sort_by_key(|arrival| arrival.at);
+        let order = |arrivals: &[Arrival]| {
+            let numbers = arrivals.iter().map(|a| (a.from, a.frame[20]));
+            numbers.collect::<Vec<_>>()
+        };
+        assert!(!order(&expected).is_sorted());
+        let released = net.release(TICK_NS * 1000, 1);
+        assert_eq!(order(&released), order(&expected));
+        let rest = order(&net.release(TICK_NS * 1000, 2));
+        assert_eq!(rest, (0..50).map(|n| (2, n)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn another_bandwidth_empties_the_queue() {
+        let mut net = fabric();
+        let rate = |bytes_per_s, latency_ns| LinkFaults {
+            bytes_per_s,
+            latency_ns,
+            ..LinkFaults::default()
+        };
+        let mut at = |faults| {
+            net.set_faults(0, faults);
+            net.send(0, 0, &frame(mac(1)))[0].at - TICK_NS
+        };
+        assert_eq!(at(rate(1000, 0)), 60_000_000);
+        assert_eq!(at(rate(1000, 5)), 120_000_005, "the queue is as it was");
+        assert_eq!(at(rate(1_000_000, 0)), 60_000);
+    }
+
+    #[test]
     fn what_a_clog_holds_is_bounded() {
         let mut net = fabric();
         net.clog(0);

@@ -520,6 +520,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_gone_is_not_undone_and_the_last_instant_is_none_for_faults() {
+        let mut e = engine(
+            "+1 s stop process a in vm 1\n+2 s kill process in vm 1\n+3 s kill vm 0\n\
+             +4 s memory pressure vm 0 of 50 %\n+10 s kill vm 1",
+        );
+        e.force_setup_complete(0);
+        assert_eq!(e.fire(9 * SEC).len(), 4);
+        assert_eq!(fired(&e.fire(20 * SEC)), ["10000 restart vm 0 Recovery"]);
+    }
+
+    #[test]
     fn how_time_is_cut_changes_nothing() {
         let text = "+1 s pause vm 0 for 1 s\n+1.5 s kill vm 1\n+2 s restart vm 1\n+2 s partition {0} | {1}";
         let mut whole = engine(text);
@@ -551,5 +562,7 @@ mod tests {
             2 * SEC,
         );
         assert_eq!(fired(&e.fire(4 * SEC)), ["3000 restart vm 0 Schedule"]);
+        e.reschedule("+4 s kill vm 1".parse().unwrap(), 4 * SEC);
+        assert_eq!(fired(&e.fire(4 * SEC)), ["4000 kill vm 1 Schedule"]);
     }
 }

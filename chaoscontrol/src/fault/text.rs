@@ -214,6 +214,8 @@ mod tests {
             err("[[fault]]\nat = \"1 s\"\n[[fault]]")
                 .contains("line 3: the [[fault]] before has no `fault`")
         );
+        let twice = "[[fault]]\nat = \"1 s\"\nat = \"2 s\"\n";
+        assert_eq!(err(twice), "line 3: `at` is given twice");
         assert!(err("[[fault]]\nat = 1").contains("not a quoted string"));
         assert!(err("[[fault]]\nwhen = \"1 s\"").contains("unknown key `when`"));
         assert!(err("at = \"1 s\"").contains("outside of a [[fault]]"));

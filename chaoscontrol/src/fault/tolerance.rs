@@ -275,6 +275,12 @@ mod tests {
         assert!(!allowed("down: minority", &again), "the pause goes on");
         let back = format!("{both}+2.5 s restart vm 0\n+3 s kill vm 2");
         assert!(allowed("down: minority", &back));
+        let two = both.parse().unwrap();
+        let minority = tolerance(&["down: minority"]);
+        let of = [2, 4, 5].map(|servers| minority.allows(&two, servers));
+        assert_eq!(of, [false, false, true]);
+        let off = "+1 s kill vm 0\n+2 s pause vm 0";
+        assert!(allowed("pause: none", off), "nothing is there to pause");
         assert!(
             allowed("down: none", "+1 s kill vm 7"),
             "clients do not count"

@@ -130,3 +130,50 @@ pub fn made(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn it_is_made_once_and_again_if_it_is_no_longer_good() {
+        let part = format!("test-{}", std::process::id());
+        let wanted = Wanted {
+            what: "a test's folder",
+            place: (&part, "made"),
+            package: "none",
+            way_out: "none",
+        };
+        let times = Cell::new(0);
+        let good = |folder: &Path| folder.join("good").exists();
+        let get = || {
+            made(&wanted, &|_| {}, good, |_, folder, _| {
+                times.set(times.get() + 1);
+                let name = if times.get() < 3 { "good" } else { "bad" };
+                assert!(!folder.join("other").exists(), "nothing old is left");
+                let failed = |e| Stop::new("making it", e);
+                fs::write(folder.join(name), "").map_err(failed)?;
+                fs::write(folder.join("other"), "").map_err(failed)?;
+                Ok("nothing".to_owned())
+            })
+        };
+        if cache::offline() {
+            assert!(matches!(get(), Err(FetchError::Offline { .. })));
+            return;
+        }
+        let folder = get().unwrap();
+        assert_eq!((get().unwrap(), times.get()), (folder.clone(), 1));
+        for times_made in [2, 3] {
+            fs::remove_file(folder.join("good")).unwrap();
+            let again = get().map_err(|e| e.to_string());
+            assert_eq!(times.get(), times_made);
+            match again {
+                Ok(again) => assert_eq!((again, times_made), (folder.clone(), 2)),
+                Err(why) => assert!(times_made == 3 && why.contains("it does not work"), "{why}"),
+            }
+        }
+        fs::remove_dir_all(folder.parent().unwrap()).unwrap();
+    }
+}

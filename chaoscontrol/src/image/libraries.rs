@@ -366,6 +366,11 @@ mod tests {
         let mut found = Vec::new();
         configuration(&folder.join("main"), &mut found, &mut BTreeSet::new());
         assert_eq!(found, ["/first", "/a", "/b", "/last"]);
+        let long = folder.join("b.c*.conf");
+        assert!(
+            matching(long.to_str().unwrap()).is_empty(),
+            "no part is used twice"
+        );
         fs::remove_dir_all(folder).unwrap();
     }
 
@@ -374,7 +379,7 @@ mod tests {
         let root = env::temp_dir().join(format!("chaoscontrol-over-{}", std::process::id()));
         fs::create_dir_all(root.join("lib64")).unwrap();
         fs::copy(env::current_exe().unwrap(), root.join("lib64/libover.so")).unwrap();
-        fs::write(root.join("lib64/libtext.so"), "no library").unwrap();
+        fs::write(root.join("lib64/libtext.so"), "no library ".repeat(100)).unwrap();
         let search = Search::new(Some(root.clone()));
         let objects = [search.object(program("", ""), Path::new("/bin/a"), "/bin/a", None)];
         let (host, guest) = search.find("libover.so", &objects, 0).unwrap();

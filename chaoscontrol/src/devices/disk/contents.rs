@@ -223,7 +223,8 @@ mod tests {
         disk.zero(0, 512);
         assert_eq!((byte(disk.current(), 0), byte(disk.current(), 512)), (0, 2));
         assert_eq!((byte(disk.durable(), 0), byte(disk.durable(), 512)), (1, 0));
-        assert_eq!((disk.unflushed(), disk.lose()), (2, 2));
+        assert_eq!((disk.unflushed(), disk.held()), (2, 2 * ENTRY + 512));
+        assert_eq!((disk.lose(), disk.unflushed(), disk.held()), (2, 0, 0));
         assert_eq!((byte(disk.current(), 0), byte(disk.current(), 512)), (1, 0));
     }
 
@@ -277,6 +278,36 @@ mod tests {
         assert_eq!(torn, expected.into());
         let over: BTreeSet<[u8; 1]> = outcomes(&[(0, 1, 1), (0, 1, 2)]);
         assert_eq!(over, [[1], [2], [9]].into());
+    }
+
+    #[test]
+    fn writes_that_survive_a_power_cut_reach_the_medium_in_any_order() {
+        let mut disk = contents();
+        disk.write(0, &[1; BLOCK]);
+        disk.write(0, &[2; BLOCK]);
+        let whole = |seed| {
+            let mut disk = disk.clone();
+            let damaged = disk.power_cut(&mut RandomStream::derive(seed, "test", &[]));
+            (damaged == 0).then(|| byte(disk.current(), 0))
+        };
+        let last: BTreeSet<u8> = (0..100).filter_map(whole).collect();
+        assert_eq!(last, [1, 2].into());
+    }
+
+    #[test]
+    fn the_hash_covers_what_the_cache_holds() {
+        let with = |first: u8, at: u64| {
+            let mut disk = contents();
+            disk.write(at, &[first; 512]);
+            disk.write(0, &[9; 4096]);
+            assert_eq!(byte(disk.current(), 0), 9);
+            let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+            disk.hash(&mut hasher);
+            hasher.finish()
+        };
+        let hashes = [with(1, 0), with(2, 0), with(1, 512), with(1, 0)];
+        assert_eq!(hashes[0], hashes[3]);
+        assert_eq!(BTreeSet::from(hashes).len(), 3);
     }
 
     #[test]

@@ -309,3 +309,13 @@ fn resets_forget_requests_and_keep_the_drive() {
         assert_eq!(driver.disk().contents().unflushed(), 1);
     }
 }
+
+#[test]
+fn a_reset_turns_the_cache_on_again() {
+    let mut driver = driver();
+    let mem = driver.ram.guest_memory();
+    driver.transport.write(0x120, 1, 0, 0, mem);
+    assert_eq!(driver.transport.read(0x120, 1), 0);
+    driver.set(0x070, 0);
+    assert_eq!(driver.transport.read(0x120, 1), 1);
+}

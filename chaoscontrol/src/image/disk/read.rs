@@ -201,6 +201,11 @@ mod tests {
         assert_eq!(one.hash, two.hash);
         file.set_len(SIZE + 512).unwrap();
         assert_ne!(BaseImage::read(&sparse.0).unwrap().hash, one.hash);
+        file.set_len(SIZE).unwrap();
+        file.write_all_at(&[0; 4], 5 * 4096 + 7).unwrap();
+        file.write_all_at(b"here", 6 * 4096 + 7).unwrap();
+        let moved = BaseImage::read(&sparse.0).unwrap();
+        assert_ne!(moved.hash, one.hash, "the same page elsewhere");
     }
 
     #[test]
