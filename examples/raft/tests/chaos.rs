@@ -2,6 +2,7 @@
 
 mod batch;
 mod found;
+mod harmless;
 mod scheduled;
 mod workload;
 
