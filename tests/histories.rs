@@ -34,7 +34,7 @@ fn a_stale_read_is_found_shrunk_told_and_replayed() {
     let (status, again) = case.run(&[("CHAOS_REPLAY", id)]);
     assert_eq!(status, 101, "{again}");
     let told = |text: &str| {
-        let from = text.find("check one_value_at_a_time failed").unwrap();
+        let from = text.find("\ncheck one_value_at_a_time failed").unwrap();
         let to = text[from..].find("cannot mend that").unwrap();
         text[from..from + to].to_owned()
     };

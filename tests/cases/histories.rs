@@ -119,7 +119,7 @@ fn one_value_at_a_time(run: &Run) -> std::result::Result<(), HistoryError> {
 
 #[chaos_test(
     vms = 3, clients = 1, rounds = 8, branches = 4, duration = "500ms", quiet = "100ms",
-    faults = ["partition", "latency"], check = one_value_at_a_time,
+    faults = ["loss"], check = one_value_at_a_time,
 )]
 #[ignore = "for histories.rs"]
 fn reads_what_is_stale(node: Node) -> Result {
@@ -131,7 +131,7 @@ fn reads_what_is_stale(node: Node) -> Result {
 
 #[chaos_test(
     vms = 3, clients = 1, rounds = 3, branches = 4, duration = "500ms", quiet = "100ms",
-    faults = ["partition", "latency"], check = one_value_at_a_time,
+    faults = ["partition", "loss"], check = one_value_at_a_time,
 )]
 #[ignore = "for histories.rs"]
 fn reads_where_it_writes(node: Node) -> Result {
