@@ -1,7 +1,7 @@
 //! The SDK port against whatever a guest may put in its registers and memory.
 
 use chaoscontrol_guest::protocol::{
-    End, Identity, MALFORMED, MAX_MESSAGE, Message, UNMAPPED, VERSION,
+    Call, End, Identity, MALFORMED, MAX_MESSAGE, Message, UNMAPPED, VERSION,
 };
 
 use super::RandomStream;
@@ -136,6 +136,29 @@ fn a_body_that_a_fault_has_killed_is_another_incarnation_from_then_on() {
 }
 
 #[test]
+fn no_two_calls_of_a_vm_have_the_same_number_in_any_of_its_lives() {
+    let invoke = |id| {
+        encoded(Message::Invoke {
+            id,
+            key: "x",
+            call: Call::Read,
+        })
+    };
+    let mut numbers = Vec::new();
+    for life in 0..2 {
+        let (mut sdk, mut caller) = (sdk(), Caller::new());
+        let killed = encoded(Message::BodyEnd { end: End::Killed });
+        (0..life).for_each(|_| drop(caller.send(&mut sdk, &killed)));
+        for forged in [0, 7] {
+            let (number, message) = caller.send(&mut sdk, &invoke(forged));
+            assert_eq!(message, Some(invoke(number)));
+            numbers.push(number);
+        }
+    }
+    assert_eq!(numbers, [1, 2, (1 << 32) + 1, (1 << 32) + 2]);
+}
+
+#[test]
 fn unmapped_and_oversized_buffers_are_told_apart() {
     let (mut sdk, mut caller) = (sdk(), Caller::new());
     for (address, length, answer) in [
@@ -167,7 +190,7 @@ fn random_registers_and_messages_do_no_harm() {
         let address = random.below(0x2_0010);
         let start = (address as usize).min(0x2_0000 - 64);
         random.fill(&mut caller.memory[start..start + length as usize]);
-        caller.memory[start] = random.below(20) as u8;
+        caller.memory[start] = random.below(24) as u8;
         if random.chance(500_000) {
             // Short strings and small numbers decode more often.
             for byte in &mut caller.memory[start + 1..start + 1 + length as usize] {
