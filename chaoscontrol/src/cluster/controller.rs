@@ -292,6 +292,11 @@ impl SimulationController {
         self.state.slots[vm].status = VmStatus::Killed;
     }
 
+    /// Whether VM `vm` has power: what its machine holds means something.
+    pub fn is_powered(&self, vm: usize) -> bool {
+        self.state.slots[vm].powered()
+    }
+
     /// Lets VM `vm` stand still for `ns`, or until [`Self::resume`]. Its clocks stand
     /// still with it. Frames that arrive wait. Nothing happens to a VM that is off.
     pub fn pause(&mut self, vm: usize, ns: Option<u64>) {

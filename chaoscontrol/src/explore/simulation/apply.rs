@@ -14,6 +14,10 @@ impl Simulation {
             fault,
             cause,
         } = firing;
+        if let Fault::ProcessKill { target } | Fault::ProcessRestart { target } = &fault {
+            // Its counters go with its power.
+            self.count(*target);
+        }
         let cluster = &mut self.cluster;
         match &fault {
             Fault::NetworkPartition { side_a, side_b } => cluster.partition(side_a, side_b),

@@ -448,12 +448,19 @@ impl Simulation {
     }
 
     fn count_work(&mut self) {
-        for vm in 0..self.scenario.cluster.vms {
-            let now = Counted::of(self.cluster.vm(vm));
-            let before = std::mem::replace(&mut self.counted[vm], now);
-            self.tally.instructions += now.retired - before.retired;
-            self.tally.spins += now.spins - before.spins;
+        (0..self.scenario.cluster.vms).for_each(|vm| self.count(vm));
+    }
+
+    /// Adds what VM `vm` has done since it was last counted. A machine without power is no part
+    /// of the cluster's state: a restored checkpoint leaves in it what this worker had there.
+    fn count(&mut self, vm: usize) {
+        if !self.cluster.is_powered(vm) {
+            return;
         }
+        let now = Counted::of(self.cluster.vm(vm));
+        let before = std::mem::replace(&mut self.counted[vm], now);
+        self.tally.instructions += now.retired - before.retired;
+        self.tally.spins += now.spins - before.spins;
     }
 
     /// Looks for failures of the cluster as a whole.
