@@ -162,3 +162,72 @@ fn packets(stats: &NetworkStats) -> BTreeMap<&'static str, u64> {
         ("held", stats.held),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ClusterConfig;
+    use crate::explore::Reseed;
+    use crate::machine::testing::beacon_guest;
+    use crate::machine::{DeterministicVm, VmConfig};
+
+    const MS: u64 = 1_000_000;
+
+    /// Two machines that say every ms that their setup is complete.
+    fn factory() -> SimulationFactory {
+        let vm = VmConfig {
+            memory_size: 4 << 20,
+            kernel: beacon_guest().into(),
+            ..VmConfig::default()
+        };
+        SimulationFactory::new(Arc::new(Scenario {
+            boot: DeterministicVm::new(vm).unwrap().snapshot(),
+            cluster: ClusterConfig {
+                vms: 2,
+                duration_ns: 100 * MS,
+                quiet_ns: 50 * MS,
+                ..ClusterConfig::default()
+            },
+            force_setup_ns: 0,
+            stall_ns: 0,
+            must_finish: false,
+            code_map: None,
+            check: None,
+        }))
+    }
+
+    fn job(schedule: &str, start: Option<Checkpoint>) -> Job<Checkpoint> {
+        let reseed = Reseed {
+            at_ns: 50 * MS,
+            seed: 7,
+        };
+        Job {
+            recipe: Recipe {
+                seed: 1,
+                reseeds: vec![reseed],
+                schedule: schedule.parse().unwrap(),
+            },
+            start,
+            snapshots: vec![50 * MS],
+        }
+    }
+
+    #[test]
+    fn a_branch_counts_the_same_whatever_its_worker_did_before() {
+        let factory = factory();
+        let mut workers = [factory.create().unwrap(), factory.create().unwrap()];
+        let kill = "+20 ms kill vm 0\n+80 ms restart vm 0";
+        let whole = workers[0].run(&job(kill, None)).unwrap();
+        let start = whole.snapshots[0].snapshot.clone();
+        let before = start.instructions();
+        assert!(before > 0 && whole.stats.executed == whole.stats.instructions);
+        // While it is without power, a machine holds what its worker had in it.
+        workers[1].run(&job("", None)).unwrap();
+        for worker in &mut workers {
+            let fork = worker.run(&job(kill, Some(start.clone()))).unwrap();
+            assert_eq!(fork.state_hash, whole.state_hash);
+            assert_eq!(fork.stats.instructions, whole.stats.instructions);
+            assert_eq!(fork.stats.executed, whole.stats.instructions - before);
+        }
+    }
+}
