@@ -1,4 +1,5 @@
-//! What none of the mistakes does: break anything while there are no faults.
+//! What the mistakes do not do: break anything while there are no faults. The race is not among
+//! them, since a guest's own scheduler may at any time do what the fault does.
 
 use chaoscontrol::prelude::*;
 use raft::Bug;
@@ -75,12 +76,4 @@ fn log_not_synced(node: Node) -> Result {
 )]
 fn stale_read_by_lease(node: Node) -> Result {
     cluster(node, Some(Bug::StaleReadByLease), READERS)
-}
-
-#[rustfmt::skip]
-#[chaos_test(
-    vms = 4, clients = 1, rounds = 1, branches = 1, duration = "6s", disk = "16M", faults = []
-)]
-fn lost_update_race(node: Node) -> Result {
-    cluster(node, Some(Bug::LostUpdateRace), BUSY)
 }
