@@ -29,13 +29,25 @@ fn memory_pressure(node: Node) -> Result {
         thread::spawn(|| grow());
         return serve(&node);
     }
-    let mut asker = Asker::new(&node)?;
+    let took = ("memory pressure vm 0 of 100 %", 3 * SECOND);
+    let gave_back = ("memory pressure vm 0 of 0 %", SECOND);
+    the_largest_process_dies(&node, took, gave_back)
+}
+
+/// Orders two faults, each with the time until it is felt: between them server 0's memory does
+/// not suffice for what it does, before and after it does.
+fn the_largest_process_dies(
+    node: &Node,
+    took: (&str, Duration),
+    gave_back: (&str, Duration),
+) -> Result {
+    let mut asker = Asker::new(node)?;
     thread::sleep(2 * SECOND);
     assert_eq!(asker.answer()?.incarnation, 0, "there is enough for all");
-    node.faults().order("memory pressure vm 0 of 100 %")?;
-    thread::sleep(3 * SECOND);
-    node.faults().order("memory pressure vm 0 of 0 %")?;
-    thread::sleep(SECOND);
+    for (fault, felt_after) in [took, gave_back] {
+        node.faults().order(fault)?;
+        thread::sleep(felt_after);
+    }
     let after = asker.answer()?.incarnation;
     assert!(after > 0, "the kernel has killed the largest process");
     thread::sleep(3 * SECOND);
@@ -76,16 +88,7 @@ fn a_host_that_takes_all_memory_ends_the_largest_process(node: Node) -> Result {
         thread::spawn(|| grow());
         return serve(&node);
     }
-    let mut asker = Asker::new(&node)?;
-    thread::sleep(2 * SECOND);
-    assert_eq!(asker.answer()?.incarnation, 0, "there is enough for all");
-    node.faults().order("balloon vm 0 of 50 %")?;
-    thread::sleep(5 * SECOND);
-    node.faults().order("balloon vm 0 of 0 %")?;
-    thread::sleep(2 * SECOND);
-    let after = asker.answer()?.incarnation;
-    assert!(after > 0, "the kernel has killed the largest process");
-    thread::sleep(3 * SECOND);
-    assert_eq!(asker.answer()?.incarnation, after, "as much as before");
-    Ok(())
+    let took = ("balloon vm 0 of 50 %", 5 * SECOND);
+    let gave_back = ("balloon vm 0 of 0 %", 2 * SECOND);
+    the_largest_process_dies(&node, took, gave_back)
 }

@@ -168,8 +168,8 @@ impl<S: Clone> Explorer<S> {
             if self.round == self.options.rounds {
                 break Ended::Complete;
             }
-            let most = self.options.instructions.unwrap_or(u64::MAX);
-            if self.totals.executed >= most {
+            let spent = |most| self.totals.executed >= most;
+            if self.options.instructions.is_some_and(spent) {
                 break Ended::Spent;
             }
             let complete = self.round(batch, stop)?;
