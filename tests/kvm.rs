@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use chaoscontrol::image::kernel::{self, Variant};
 use chaoscontrol::image::{KernelRequest, disk};
+use chaoscontrol_tests::figures::figures;
 use chaoscontrol_tests::qemu::{self, Command, Ending, Outcome, Target};
 
 /// How long all tests of this target may take, in a full run and otherwise.
@@ -235,6 +236,31 @@ fn a_kernel_that_counts_its_edges_guides_the_search() {
     });
     // With the lean kernel these are the sites of assertions: a handful.
     assert!(edges.is_some_and(|edges| edges > 1000), "{output}");
+}
+
+/// The software CPU, which takes long in there, counts the instructions.
+#[test]
+#[ignore = "takes long: CHAOS_KVM_FULL=1 cargo test --workspace --test kvm -- --include-ignored"]
+fn the_bench_has_the_figures_of_the_other_engine() {
+    let command = with_kernel(Command::new(env!("CARGO_BIN_EXE_cases")))
+        .file(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .variable("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"))
+        .variable("CARGO_PKG_NAME", env!("CARGO_PKG_NAME"))
+        .variable("CHAOS_VERB", "bench")
+        .variable("CHAOS_VMS", 1)
+        .variable("CHAOS_BRANCHES", 1)
+        .variable("CHAOS_DURATION", "1s")
+        .variable("CHAOS_QUIET", "500ms")
+        .arguments([
+            "explores_for_days",
+            "--engine",
+            "kvm",
+            "--json",
+            "--seconds",
+            "0",
+        ]);
+    let outcomes = run(&[command.seconds(1200)]);
+    figures(&outcomes[0].output);
 }
 
 /// Finds, shrinks and replays. How many branches that takes is chance, and so is the time.

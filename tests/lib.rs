@@ -1,5 +1,6 @@
 //! What several whole-system tests need.
 
+pub mod figures;
 pub mod qemu;
 
 use std::path::Path;

@@ -5,6 +5,7 @@ mod chaos;
 mod compared;
 pub mod cores;
 mod count;
+mod crew;
 pub mod disk;
 pub mod engine;
 pub mod entry;

@@ -8,15 +8,13 @@ use std::time::{Duration, Instant};
 
 use chaoscontrol_guest::catalog::{SITES, Site};
 
-use super::cores::Cores;
-use super::count::count;
+use super::crew::Crew;
 use super::progress::Meter;
 use super::registry::{TESTS, TestCase};
 use super::signals;
 use super::world::World;
-use crate::explore::simulation::{Checkpoint, SimulationFactory};
 use crate::explore::{
-    Bug, Explorer, Options, Outcome, RunnerError, ShrinkLimits, Shrinker, Shrunk, Totals, Workers,
+    Bug, Explorer, Options, Outcome, RunnerError, ShrinkLimits, Shrinker, Shrunk, Totals,
 };
 use crate::fault::FaultSchedule;
 use crate::oracle::{Place, Verdicts};
@@ -72,34 +70,20 @@ pub fn search(
     wanted: impl Fn(&[Bug]) -> Option<&Bug>,
 ) -> Result<Searched, RunnerError> {
     let settings = &world.settings;
-    let cores = Cores::take(match settings.workers {
-        0 => usize::MAX,
-        workers => workers as usize,
-    });
-    let threads = match settings.workers {
-        0 => cores.workers(),
-        workers => workers as usize,
-    };
-    if settings.pin {
-        Cores::suffice(threads).map_err(|e| RunnerError(e.to_string()))?;
-    }
-    let factory = SimulationFactory::new(Arc::clone(&world.scenario));
-    let mut workers: Workers<Checkpoint> = Workers::new(&factory, threads)?;
-    if settings.pin {
-        pin(case, &cores, &workers)?;
-    }
+    let mut crew = Crew::gather(&case.name(), settings, Arc::clone(&world.scenario))?;
+    let workers = &mut crew.workers;
     let mut explorer = Explorer::new(options, verdicts(case));
     let watch = Watch::new(settings.wall_limit_ns);
     let mut meter = Meter::new(case.name());
     let began = Instant::now();
     watch.during(|stop| {
-        let outcome = explorer.explore(&mut workers, stop, &mut meter)?;
+        let outcome = explorer.explore(workers, stop, &mut meter)?;
         let elapsed = began.elapsed();
         let shrunk = match wanted(&outcome.bugs) {
             Some(bug) => {
                 meter.found(bug);
                 let limits = ShrinkLimits::default();
-                let shrinker = Shrinker::new(bug.clone(), limits, &mut workers, stop, &mut meter)
+                let shrinker = Shrinker::new(bug.clone(), limits, workers, stop, &mut meter)
                     .within(&world.generator);
                 Some(shrinker.shrink()?)
             }
@@ -114,20 +98,6 @@ pub fn search(
             elapsed,
         })
     })
-}
-
-/// Keeps each worker on a core of its own, as far as other processes leave some.
-fn pin(case: &TestCase, cores: &Cores, workers: &Workers<Checkpoint>) -> Result<(), RunnerError> {
-    let left = cores.pin(workers.threads());
-    let left = left.map_err(|e| RunnerError(e.to_string()))?;
-    if left > 0 {
-        eprintln!(
-            "chaoscontrol: {}: {} not pinned, since other processes hold the other cores",
-            case.name(),
-            count(left as u64, "worker")
-        );
-    }
-    Ok(())
 }
 
 /// Verdicts that know the sites that the test may reach: those in its function, which are

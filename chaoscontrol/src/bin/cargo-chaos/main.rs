@@ -61,12 +61,13 @@ static VERBS: [Verb; 7] = [
     },
     Verb {
         name: "bench",
-        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--engine ENGINE] [--json] [--faults N]",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--engine ENGINE] [--json] [--faults N] [--seconds N]",
         help: "Measures boot, instructions, restores and branches a minute on this machine, \
                on the test's engine or on ENGINE: soft, kvm or auto. \
                With --faults, branches have random schedules of at most N faults, and \
                branches_failed says how many of them show a bug; fault_time_ratio is what a guest \
-               instruction costs in branches of exactly N faults, without faults being 1.",
+               instruction costs in branches of exactly N faults, without faults being 1. \
+               Branches are counted for 20 s, or as --seconds says.",
         answer: Answer::Test(target::EXAMPLE),
     },
     Verb {
