@@ -1,6 +1,6 @@
 //! Simpler forms of one fault: rounder times, milder amounts, smaller partitions.
 
-use crate::fault::{Fault, Param, Parts, ScheduledFault, Sense, Target};
+use crate::fault::{Fault, Param, Parts, ScheduledFault, Sense, Target, Unit};
 
 /// The grains to which times are rounded, coarsest first, in ns.
 const GRAINS: [u64; 5] = [
@@ -11,20 +11,49 @@ const GRAINS: [u64; 5] = [
     1_000_000,
 ];
 
-/// Simpler forms of `fault`, the simplest first. Each is strictly simpler, so that taking
-/// one after the other comes to an end.
-pub(super) fn milder(fault: &ScheduledFault) -> Vec<ScheduledFault> {
-    let times = rounder(fault.at_ns)
-        .into_iter()
-        .map(|at_ns| ScheduledFault {
-            at_ns,
-            ..fault.clone()
-        });
-    let forms = smaller(&fault.fault).into_iter().map(|f| ScheduledFault {
-        fault: f,
-        at_ns: fault.at_ns,
-    });
-    times.chain(forms).collect()
+/// In what a form is simpler. A reader asks first when something happens, then how much of it
+/// there is, and least how long it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aspect {
+    /// A rounder instant.
+    Time,
+    /// A milder amount, or fewer VMs.
+    Amount,
+    /// A fault that undoes itself sooner.
+    Duration,
+}
+
+impl Aspect {
+    /// All of them, in the order in which they are made simpler.
+    pub const ALL: [Aspect; 3] = [Aspect::Time, Aspect::Amount, Aspect::Duration];
+}
+
+/// Forms of `fault` that are simpler in this aspect, the simplest first. Each is strictly
+/// simpler, so that taking one after the other comes to an end.
+pub(super) fn milder(fault: &ScheduledFault, aspect: Aspect) -> Vec<ScheduledFault> {
+    let form = |at_ns, fault| ScheduledFault { at_ns, fault };
+    match aspect {
+        Aspect::Time => {
+            let times = rounder(fault.at_ns).into_iter();
+            times
+                .map(|at_ns| form(at_ns, fault.fault.clone()))
+                .collect()
+        }
+        Aspect::Amount => {
+            let amounts = smaller(&fault.fault, |p| !is_duration(p)).into_iter();
+            let forms = amounts.chain(fewer(&fault.fault));
+            forms.map(|f| form(fault.at_ns, f)).collect()
+        }
+        Aspect::Duration => {
+            let forms = smaller(&fault.fault, is_duration).into_iter();
+            forms.map(|f| form(fault.at_ns, f)).collect()
+        }
+    }
+}
+
+/// Whether a parameter says how long the fault lasts.
+fn is_duration(p: &Param) -> bool {
+    p.word == "for" && p.unit == Unit::Time
 }
 
 /// Whether `ns` is a multiple of grain `i`.
@@ -57,18 +86,12 @@ fn rounder(ns: u64) -> Vec<u64> {
     times
 }
 
-/// Milder forms of the same kind of fault, mildest first.
-fn smaller(fault: &Fault) -> Vec<Fault> {
+/// The same fault with a milder amount of one of the parameters that `concerned` names, mildest first.
+fn smaller(fault: &Fault, concerned: impl Fn(&Param) -> bool) -> Vec<Fault> {
     let parts = fault.parts();
+    let params = parts.kind.info().params.iter().zip(&parts.amounts);
     let mut forms = Vec::new();
-    for (i, (p, amount)) in parts
-        .kind
-        .info()
-        .params
-        .iter()
-        .zip(&parts.amounts)
-        .enumerate()
-    {
+    for (i, (p, amount)) in params.enumerate().filter(|(_, (p, _))| concerned(p)) {
         let milder = amount.map(|amount| milder_amounts(p, amount));
         forms.extend(milder.into_iter().flatten().map(|amount| {
             let mut parts = parts.clone();
@@ -76,22 +99,27 @@ fn smaller(fault: &Fault) -> Vec<Fault> {
             parts
         }));
     }
-    if let Target::Sides(a, b) = &parts.target {
-        let without = |side: &[usize], i: usize| [&side[..i], &side[i + 1..]].concat();
-        let sides = (0..a.len())
-            .filter(|_| a.len() > 1)
-            .map(|i| Target::Sides(without(a, i), b.clone()));
-        let others = (0..b.len())
-            .filter(|_| b.len() > 1)
-            .map(|i| Target::Sides(a.clone(), without(b, i)));
-        for target in sides.chain(others) {
-            forms.push(Parts {
-                target,
-                ..parts.clone()
-            });
-        }
-    }
     forms.into_iter().filter_map(Parts::build).collect()
+}
+
+/// The same fault between fewer VMs.
+fn fewer(fault: &Fault) -> Vec<Fault> {
+    let parts = fault.parts();
+    let Target::Sides(a, b) = &parts.target else {
+        return Vec::new();
+    };
+    let without = |side: &[usize], i: usize| [&side[..i], &side[i + 1..]].concat();
+    let sides = (0..a.len())
+        .filter(|_| a.len() > 1)
+        .map(|i| Target::Sides(without(a, i), b.clone()));
+    let others = (0..b.len())
+        .filter(|_| b.len() > 1)
+        .map(|i| Target::Sides(a.clone(), without(b, i)));
+    let forms = sides.chain(others).map(|target| Parts {
+        target,
+        ..parts.clone()
+    });
+    forms.filter_map(Parts::build).collect()
 }
 
 /// Milder values of one parameter, mildest first; each is strictly milder, or as mild and rounder.
@@ -138,22 +166,30 @@ mod tests {
     }
 
     #[test]
-    fn amounts_and_partitions_become_smaller() {
-        let forms = |t: &str| {
-            smaller(&t.parse().unwrap())
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
+    fn amounts_durations_and_partitions_become_smaller() {
+        let forms = |t: &str, aspect| {
+            let fault = ScheduledFault {
+                at_ns: 0,
+                fault: t.parse().unwrap(),
+            };
+            let forms = milder(&fault, aspect).into_iter();
+            forms.map(|form| form.fault.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(
-            forms("skew vm 1 by -43 %")[3..],
+            forms("skew vm 1 by -43 %", Aspect::Amount)[3..],
             ["clock skew vm 1 by -20 %", "clock skew vm 1 by -40 %"]
         );
         assert_eq!(
-            forms("partition {0} | {1, 2}"),
+            forms("partition {0} | {1, 2}", Aspect::Amount),
             ["partition {0} | {2}", "partition {0} | {1}"]
         );
-        assert!(forms("kill vm 1").is_empty());
+        let pause = "pause vm 1 for 1234 ms";
+        assert!(forms(pause, Aspect::Amount).is_empty());
+        let shorter = forms(pause, Aspect::Duration);
+        assert_eq!(shorter.last().unwrap(), "pause vm 1 for 1 s");
+        for aspect in Aspect::ALL {
+            assert!(forms("kill vm 1", aspect).is_empty());
+        }
     }
 
     #[test]
@@ -166,7 +202,11 @@ mod tests {
             let mut stream = Stream::new(seed, "milder", &[]);
             let mut fault = g.fault(&mut stream).unwrap();
             let mut steps = 0;
-            while let Some(next) = stream.pick(&milder(&fault)).cloned() {
+            let all = |fault: &ScheduledFault| {
+                let forms = Aspect::ALL.map(|aspect| milder(fault, aspect));
+                forms.concat()
+            };
+            while let Some(next) = stream.pick(&all(&fault)).cloned() {
                 assert_eq!(next.fault.kind(), fault.fault.kind());
                 fault = next;
                 steps += 1;

@@ -21,6 +21,7 @@ mod strategy;
 #[cfg(test)]
 mod synthetic;
 mod totals;
+mod unite;
 mod workers;
 
 pub use corpus::Corpus;

@@ -1,21 +1,33 @@
 //! From a failure with many faults to the smallest schedule that still shows it.
 //!
-//! Delta debugging (Zeller's ddmin) over the faults, then simpler forms of each that is
-//! left, until nothing can be simpler or the limits are reached. Candidates run in
+//! Delta debugging (Zeller's ddmin) over the faults, pairs that one fault can stand for, then
+//! simpler forms of each that is left, until nothing can be simpler or the limits are reached.
+//! Where two timers have to fire together, a fault that has nothing to do with the failure may
+//! still have moved one of them, so that no fault can go: fewer faults are then tried with other
+//! seeds, since what matters is the same failure and not the same run. Candidates run in
 //! groups of fixed size and the first that fails, in order, is taken: so the result is
 //! the same for any number of workers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::explorer::Bug;
-use super::milder::milder;
+use super::milder::{Aspect, milder};
 use super::progress::Progress;
 use super::runner::{Batch, BranchResult, Job, Recipe, RunnerError};
-use crate::fault::{FaultSchedule, Generator, ScheduledFault};
+use super::unite::united;
+use crate::fault::{FaultSchedule, Generator, ScheduledFault, Stream};
 use crate::oracle::FailureId;
 
 /// Candidates that run side by side.
 const GROUP: usize = 4;
+
+/// So many faults a person can keep in mind: beyond them, other seeds are tried for as long as
+/// the limits allow, but for a quarter that is left for making simpler what remains.
+const READABLE: usize = 3;
+
+/// The part of all runs, one in so many, that is tried with other seeds for each fault beyond the
+/// first where there are no more than [`READABLE`].
+const PART: u64 = 20;
 
 /// When shrinking ends at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +73,12 @@ pub struct Shrinker<'a, S> {
     best: Bug,
     runs: u64,
     instructions: u64,
+    /// What seeds are drawn from: the seed that the failure was found with.
+    master: u64,
+    /// Seeds drawn.
+    drawn: u64,
+    /// So many faults, or more, were not made fewer by other seeds.
+    hopeless: usize,
 }
 
 impl<'a, S> Shrinker<'a, S> {
@@ -80,9 +98,12 @@ impl<'a, S> Shrinker<'a, S> {
             limits,
             within: None,
             id,
+            master: bug.recipe.seed,
             best: bug,
             runs: 0,
             instructions: 0,
+            drawn: 0,
+            hopeless: usize::MAX,
         }
     }
 
@@ -126,7 +147,12 @@ impl<'a, S> Shrinker<'a, S> {
         loop {
             let before = self.best.recipe.clone();
             self.fewer_faults()?;
-            self.simpler_faults()?;
+            while self.unite()? || self.by_other_seeds()? {
+                self.fewer_faults()?;
+            }
+            for aspect in Aspect::ALL {
+                self.simpler_faults(aspect)?;
+            }
             if self.best.recipe == before || self.spent() {
                 return Ok(());
             }
@@ -154,12 +180,53 @@ impl<'a, S> Shrinker<'a, S> {
         Ok(())
     }
 
-    /// Replaces each fault by the simplest form that still fails.
-    fn simpler_faults(&mut self) -> Result<(), RunnerError> {
+    /// Replaces two faults by one; false if that never fails.
+    fn unite(&mut self) -> Result<bool, RunnerError> {
+        let asked = |schedule: &Vec<ScheduledFault>| {
+            self.within.is_none_or(|generator| {
+                let kinds = schedule.iter().map(|f| f.fault.kind());
+                let mut new = kinds.filter(|k| self.faults().iter().all(|f| f.fault.kind() != *k));
+                new.all(|kind| generator.aims.iter().any(|aim| aim.kind == kind))
+            })
+        };
+        let schedules = united(self.faults()).into_iter().filter(asked);
+        let candidates = schedules.map(|faults| self.with(faults)).collect();
+        Ok(self.first_failing(candidates)?.is_some())
+    }
+
+    /// Looks for a run with fewer faults that fails in the same way by other chances.
+    fn by_other_seeds(&mut self) -> Result<bool, RunnerError> {
+        let n = self.faults().len();
+        if n < 2 || n >= self.hopeless {
+            return Ok(false);
+        }
+        let end = match n {
+            ..=READABLE => self.runs + self.limits.runs / PART * (n as u64 - 1),
+            _ => self.limits.runs / 4 * 3,
+        };
+        let mut before = None;
+        while self.runs < end && !self.spent() && before != Some(self.runs) {
+            before = Some(self.runs);
+            let faults = self.faults().to_vec();
+            let without = (0..n).map(|i| [&faults[..i], &faults[i + 1..]].concat());
+            let alone = faults.iter().filter(|_| n > 2).map(|f| vec![f.clone()]);
+            let schedules: Vec<_> = without.chain(alone).collect();
+            let candidates = schedules.into_iter().map(|faults| self.reseeded(faults));
+            let candidates = candidates.collect();
+            if self.first_failing(candidates)?.is_some() {
+                return Ok(true);
+            }
+        }
+        self.hopeless = n;
+        Ok(false)
+    }
+
+    /// Replaces each fault by the form, simplest in this aspect, that still fails.
+    fn simpler_faults(&mut self, aspect: Aspect) -> Result<(), RunnerError> {
         let mut i = 0;
         while i < self.faults().len() && !self.spent() {
             let faults = self.faults().to_vec();
-            let candidates = milder(&faults[i])
+            let candidates = milder(&faults[i], aspect)
                 .into_iter()
                 .map(|form| {
                     let mut changed = faults.clone();
@@ -182,6 +249,17 @@ impl<'a, S> Shrinker<'a, S> {
         Recipe {
             schedule: FaultSchedule::new(faults),
             ..self.best.recipe.clone()
+        }
+    }
+
+    /// A run with these faults that nothing else has in common with the best one.
+    fn reseeded(&mut self, faults: Vec<ScheduledFault>) -> Recipe {
+        self.drawn += 1;
+        let index = [self.best.round, self.best.branch, self.drawn];
+        Recipe {
+            seed: Stream::new(self.master, "shrink", &index).bits(),
+            reseeds: Vec::new(),
+            schedule: FaultSchedule::new(faults),
         }
     }
 
