@@ -6,7 +6,7 @@ use std::fs;
 
 use libtest_mimic::Failed;
 
-use super::compared::{self, compared, unreproducible};
+use super::compared::{self, compared};
 use super::count::count;
 use super::engine;
 use super::entry::Package;
@@ -23,6 +23,7 @@ use super::world::{self, World};
 use crate::explore::{Ended, Recipe};
 use crate::fault::{FaultSchedule, TextError};
 use crate::image::BaseImage;
+use crate::oracle::Failure;
 
 /// Names a recorded failure to be run again, instead of the test.
 const REPLAY: &str = "CHAOS_REPLAY";
@@ -43,9 +44,7 @@ pub fn run(case: &TestCase, package: Package) -> Result<(), Failed> {
     if signals::stopped() {
         return Err(failed("interrupted before it began"));
     }
-    // A test with a schedule of its own runs the same branch again without being told.
-    let keeps = case.should_panic.is_none() && case.attributes.schedule.is_none();
-    let store = Store::new(&package, &case.name(), keeps);
+    let store = Store::of(case, &package);
     if let Some(id) = env::var_os(REPLAY).filter(|id| !id.is_empty()) {
         return replay(case, package, &store, &id.to_string_lossy());
     }
@@ -83,39 +82,63 @@ fn undisturbed(world: &World, outcome: Result<(), Failed>) -> Result<(), Failed>
 /// Runs the recorded failure `id` again, and nothing else.
 fn replay(case: &TestCase, package: Package, store: &Store, id: &str) -> Result<(), Failed> {
     let recorded = store.find(id).map_err(failed)?;
-    let (world, branch) = again(case, &package, &recorded)?;
+    let again = again(case, &package, &recorded)?;
     let teller = Teller {
         case,
         package,
         store,
-        world: &world,
+        world: &again.world,
     };
-    let Some(failure) = branch.failure.clone() else {
-        return Err(failed(format!(
-            "{} {:?}, recorded as {id}, did not fail when it was run again\n  {}",
+    let Some(found) = again.found(&recorded) else {
+        return Err(failed(again.absent(&recorded)));
+    };
+    undisturbed(&again.world, Err(teller.known(&found, id)))
+}
+
+/// A recorded branch that was run once more.
+pub struct Again {
+    /// The world that it was recorded in.
+    pub world: World,
+    /// The run.
+    pub branch: Rerun,
+    /// How it compares with the record, in words.
+    pub notes: Vec<String>,
+}
+
+impl Again {
+    /// How it failed, if it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.branch.failure.as_ref()
+    }
+
+    /// What there is to tell if it failed.
+    pub fn found(&self, recorded: &Recorded) -> Option<Found> {
+        Some(Found {
+            failure: self.branch.failure.clone()?,
+            notes: self.notes.clone(),
+            remarks: Vec::new(),
+            recipe: recorded.recipe.clone(),
+            rerun: Some(self.branch.clone()),
+        })
+    }
+
+    /// What there is to tell if it did not.
+    pub fn absent(&self, recorded: &Recorded) -> String {
+        format!(
+            "{} {:?}, recorded as {}, did not fail when it was run again\n  {}",
             recorded.bug.kind,
             recorded.bug.message,
-            compared(&world, &recorded, &branch)
-                .map_err(failed)?
-                .join("\n  ")
-        )));
-    };
-    let found = Found {
-        failure,
-        notes: compared(&world, &recorded, &branch).map_err(failed)?,
-        remarks: Vec::new(),
-        recipe: recorded.recipe,
-        rerun: Some(branch),
-    };
-    undisturbed(&world, Err(teller.known(&found, id)))
+            recorded.id,
+            self.notes.join("\n  ")
+        )
+    }
 }
 
 /// Runs a recorded branch in the world that it was recorded in.
-fn again(
-    case: &TestCase,
-    package: &Package,
-    recorded: &Recorded,
-) -> Result<(World, Rerun), Failed> {
+///
+/// # Errors
+/// Trouble of the host.
+pub fn again(case: &TestCase, package: &Package, recorded: &Recorded) -> Result<Again, Failed> {
     let settings = world::settings(case, package).map_err(failed)?;
     let settings = Settings {
         engine: settings.engine.for_replay(recorded),
@@ -124,7 +147,12 @@ fn again(
     let world = World::new(case, package, settings, &say).map_err(failed)?;
     let stops = compared::stops(recorded);
     let branch = rerun(&world.scenario, &recorded.recipe, &stops).map_err(failed)?;
-    Ok((world, branch))
+    let notes = compared(&world, recorded, &branch).map_err(failed)?;
+    Ok(Again {
+        world,
+        branch,
+        notes,
+    })
 }
 
 /// The one branch of a test with a schedule of its own.
@@ -224,28 +252,21 @@ fn demand(teller: &Teller<'_>, expected: Option<&str>) -> Result<(), Failed> {
 fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
     let recorded = teller.store.checked_in().map_err(failed)?;
     for old in recorded.iter().rev() {
-        let (world, branch) = again(teller.case, &teller.package, old)?;
-        let Some(failure) = branch.failure.clone() else {
+        let again = again(teller.case, &teller.package, old)?;
+        let Some(found) = again.found(old) else {
             let mut line = format!(
                 "{}: recorded failure {} does not fail any more",
                 teller.case.name(),
                 old.id
             );
-            if let Some(why) = engine::missing(old, world.booted.engine) {
+            if let Some(why) = engine::missing(old, again.world.booted.engine) {
                 line += &format!("; {why}");
             }
             say(&line);
             continue;
         };
-        let found = Found {
-            failure,
-            notes: compared(&world, old, &branch).map_err(failed)?,
-            remarks: Vec::new(),
-            recipe: old.recipe.clone(),
-            rerun: Some(branch),
-        };
         return Err(Teller {
-            world: &world,
+            world: &again.world,
             ..*teller
         }
         .known(&found, &old.id));
@@ -304,22 +325,7 @@ fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Fa
         }
         found.remarks.push(remark);
         found.remarks.extend(meddled(searched.totals.spun));
-        let bug = &shrunk.bug;
-        let end_ns = bug.failure.at.map_or(0, |at| at.time_ns);
-        let stops = spread(end_ns.saturating_sub(bug.start_ns.unwrap_or(0)));
-        let scenario = &teller.world.scenario;
-        let branch = rerun(scenario, &found.recipe, &stops).map_err(|error| {
-            let what = bug.failure.describe(bug.start_ns);
-            failed(format!("{what}\n  it could not be run once more: {error}"))
-        })?;
-        let same = branch.state_hash == shrunk.bug.state_hash;
-        if !same && unreproducible(teller.world, &branch).is_none() {
-            found.remarks.push(format!(
-                "its last run ended in state {:016x}, the run before in {:016x}: please report this to chaoscontrol",
-                branch.state_hash, shrunk.bug.state_hash
-            ));
-        }
-        found.rerun = Some(branch);
+        found.run(shrunk, teller.world).map_err(failed)?;
         return Ok(Some(found));
     }
     let stats = &outcome.stats;

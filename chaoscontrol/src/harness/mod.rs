@@ -1,6 +1,7 @@
 //! The test harness: registry, configuration, progress, report, regression files.
 
 pub mod artifacts;
+pub mod bundle;
 mod chaos;
 mod compared;
 pub mod cores;

@@ -100,6 +100,26 @@ pub fn search(
     })
 }
 
+/// Shrinks `bug` of `world` as far as `limits`, the test's time and Ctrl-C let it come.
+///
+/// # Errors
+/// Trouble of the host.
+pub fn shrink(
+    case: &TestCase,
+    world: &World,
+    bug: Bug,
+    limits: ShrinkLimits,
+) -> Result<Shrunk, RunnerError> {
+    let settings = &world.settings;
+    let mut crew = Crew::gather(&case.name(), settings, Arc::clone(&world.scenario))?;
+    let mut meter = Meter::new(case.name());
+    let watch = Watch::new(settings.wall_limit_ns);
+    watch.during(|stop| {
+        let shrinker = Shrinker::new(bug, limits, &mut crew.workers, stop, &mut meter);
+        shrinker.within(&world.generator).shrink()
+    })
+}
+
 /// Verdicts that know the sites that the test may reach: those in its function, which are
 /// required, and those in no test's function.
 fn verdicts(case: &TestCase) -> Verdicts {

@@ -5,13 +5,14 @@ use std::env;
 
 use libtest_mimic::Failed;
 
+use super::bundle::Bundle;
 use super::compared::unreproducible;
 use super::count::count;
 use super::entry::Package;
 use super::registry::TestCase;
 use super::regression::{Recorded, Saved, Store};
 use super::report::{self, Report};
-use super::rerun::Rerun;
+use super::rerun::{Rerun, rerun, spread};
 use super::symbolize::Symbolizer;
 use super::world::World;
 use crate::explore::{Recipe, Shrunk};
@@ -64,6 +65,42 @@ impl Found {
         }
     }
 
+    /// A saved failure that was made smaller, with the run that shows it.
+    ///
+    /// # Errors
+    /// Trouble of the host, in words.
+    pub fn minimized(shrunk: &Shrunk, found: &str, world: &World) -> Result<Found, String> {
+        let mut smaller = Found {
+            notes: vec![format!("{found}; then minimized")],
+            ..Found::shrunk(shrunk, "")
+        };
+        smaller.run(shrunk, world)?;
+        Ok(smaller)
+    }
+
+    /// Runs what shrinking left once more, to tell all of it.
+    ///
+    /// # Errors
+    /// Trouble of the host, in words.
+    pub fn run(&mut self, shrunk: &Shrunk, world: &World) -> Result<(), String> {
+        let bug = &shrunk.bug;
+        let end_ns = bug.failure.at.map_or(0, |at| at.time_ns);
+        let stops = spread(end_ns.saturating_sub(bug.start_ns.unwrap_or(0)));
+        let branch = rerun(&world.scenario, &self.recipe, &stops).map_err(|error| {
+            let what = bug.failure.describe(bug.start_ns);
+            format!("{what}\n  it could not be run once more: {error}")
+        })?;
+        let same = branch.state_hash == bug.state_hash;
+        if !same && unreproducible(world, &branch).is_none() {
+            self.remarks.push(format!(
+                "its last run ended in state {:016x}, the run before in {:016x}: please report this to chaoscontrol",
+                branch.state_hash, bug.state_hash
+            ));
+        }
+        self.rerun = Some(branch);
+        Ok(())
+    }
+
     fn start_ns(&self) -> Option<u64> {
         self.rerun.as_ref().and_then(|branch| branch.start_ns)
     }
@@ -103,7 +140,30 @@ impl Teller<'_> {
         let saved = recorded.as_ref().map(|recorded| self.store.save(recorded));
         let id = recorded.as_ref().map(|recorded| recorded.id.as_str());
         self.annotate(found);
-        Failed::from(self.report(found, saved.as_ref(), id))
+        let report = self.report(found, saved.as_ref(), id);
+        let bundle = recorded
+            .as_ref()
+            .map(|recorded| self.bundle(recorded, &report));
+        let bundle = bundle.map_or(String::new(), |line| format!("\n{line}"));
+        // The command that runs it again stays last.
+        match report.rfind("\n  replay ") {
+            Some(at) => Failed::from(format!("{}{bundle}{}", &report[..at], &report[at..])),
+            None => Failed::from(format!("{report}{bundle}")),
+        }
+    }
+
+    /// Writes all that decides the run of `recorded` to one file; answers the report's line.
+    fn bundle(&self, recorded: &Recorded, report: &str) -> String {
+        let (recorded, report) = (recorded.clone(), report.to_owned());
+        let bundle = Bundle::new(self.case, recorded, report, &self.world.booted);
+        match bundle.write(self.store.scratch()) {
+            Ok((path, size)) => format!(
+                "  bundle  {}   ({:.1} MB: `cargo chaos replay FILE` runs it anywhere, without a build)",
+                path.display(),
+                size as f64 / 1e6
+            ),
+            Err(error) => format!("  no bundle: it {error}"),
+        }
     }
 
     /// Reports a failure that is recorded as `id` already.

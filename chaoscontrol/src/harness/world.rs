@@ -10,6 +10,7 @@ use super::disk::Disk;
 use super::engine::NoEngine;
 use super::entry::Package;
 use super::registry::{Attributes, TestCase};
+use super::regression::Decisive;
 use super::settings::{Settings, SettingsError, Sources};
 use super::unwithheld::unwithheld;
 use crate::cluster::{self, BootFailure, ClusterConfig};
@@ -166,23 +167,11 @@ impl World {
             instruction_ns: settings.instruction_ns,
         };
         let booted = boot(&machine, say)?;
+        let decisive = Decisive::of(&settings, booted.engine);
         let scenario = Scenario {
-            boot: booted.snapshot.clone(),
-            cluster: ClusterConfig {
-                vms: settings.vms as usize,
-                clients: settings.clients as usize,
-                seed: settings.seed,
-                test: case.name(),
-                wall_ns: settings.epoch.saturating_mul(1_000_000_000),
-                duration_ns: settings.duration_ns,
-                quiet_ns: settings.quiet_ns,
-                ..ClusterConfig::default()
-            },
             code_map: Some(Arc::clone(&booted.code_map)),
-            force_setup_ns: settings.force_setup_ns,
-            stall_ns: settings.stall_ns,
-            must_finish: settings.must_finish,
             check: case.attributes.check,
+            ..scenario(&decisive, case.name(), booted.snapshot.clone())
         };
         Ok(World {
             settings,
@@ -190,6 +179,28 @@ impl World {
             scenario: Arc::new(scenario),
             generator,
         })
+    }
+}
+
+/// What branches of the test `name` share, where nobody counts edges and nobody has a `check`.
+pub fn scenario(settings: &Decisive, name: String, boot: VmSnapshot) -> Scenario {
+    Scenario {
+        boot,
+        cluster: ClusterConfig {
+            vms: settings.vms as usize,
+            clients: settings.clients as usize,
+            seed: settings.seed,
+            test: name,
+            wall_ns: settings.epoch.saturating_mul(1_000_000_000),
+            duration_ns: settings.duration_ns,
+            quiet_ns: settings.quiet_ns,
+            ..ClusterConfig::default()
+        },
+        code_map: None,
+        force_setup_ns: settings.force_setup_ns,
+        stall_ns: settings.stall_ns,
+        must_finish: settings.must_finish,
+        check: None,
     }
 }
 

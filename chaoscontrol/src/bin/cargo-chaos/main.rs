@@ -4,6 +4,7 @@
 
 mod faults;
 mod local;
+mod saved;
 mod target;
 
 use std::env;
@@ -25,7 +26,7 @@ enum Answer {
     Test(&'static str),
 }
 
-static VERBS: [Verb; 7] = [
+static VERBS: [Verb; 10] = [
     Verb {
         name: "doctor",
         usage: "[-p PACKAGE] [--test TARGET] [NAME]",
@@ -69,6 +70,28 @@ static VERBS: [Verb; 7] = [
                instruction costs in branches of exactly N faults, without faults being 1. \
                Branches are counted for 20 s, or as --seconds says.",
         answer: Answer::Test(target::EXAMPLE),
+    },
+    Verb {
+        name: "replay",
+        usage: "FILE.chaosbundle | [-p PACKAGE] [--test TARGET] ID|FILE|NAME",
+        help: "Runs a saved failure again and prints its report: from a bundle anywhere and without a build, else \
+               the one with this id, in this regression file or of this test; \
+               fails if it does not show the recorded failure.",
+        answer: Answer::Here(saved::replay),
+    },
+    Verb {
+        name: "reproduce",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME]",
+        help: "Runs all saved failures of a test, or of all tests, again, says of each whether it still fails and where \
+               its run first differs, and fails if one does not.",
+        answer: Answer::Here(saved::reproduce),
+    },
+    Verb {
+        name: "minimize",
+        usage: "[-p PACKAGE] [--test TARGET] ID|FILE|NAME [--runs N] [--instructions N]",
+        help: "Shrinks a saved failure further, with at most N runs (1000) and N guest instructions, and saves the \
+               smaller one in its place; Ctrl-C keeps the best so far.",
+        answer: Answer::Here(saved::minimize),
     },
     Verb {
         name: "zoo",
@@ -123,7 +146,7 @@ fn help() -> String {
     );
     for verb in &VERBS {
         text.push_str(&format!(
-            "  {:<8} {}\n           {}\n",
+            "  {:<9} {}\n            {}\n",
             verb.name, verb.usage, verb.help
         ));
     }

@@ -9,6 +9,8 @@ mod record;
 mod store;
 mod text;
 
-pub use record::Recorded;
+pub use record::{Decisive, Recorded};
 pub use store::{Saved, Store, StoreError};
+#[cfg(test)]
+pub(super) use text::tests::example;
 pub use text::{ReadError, read, write};

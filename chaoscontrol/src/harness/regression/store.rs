@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::record::Recorded;
 use super::text::{self, ReadError};
 use crate::harness::entry::Package;
+use crate::harness::registry::TestCase;
 use crate::image::cache;
 
 /// Why recorded failures are not to be had.
@@ -88,6 +89,13 @@ pub struct Store {
 }
 
 impl Store {
+    /// That of `case`. A test with a schedule of its own runs the same branch again without being
+    /// told, and one that has to fail has nothing to remember.
+    pub fn of(case: &TestCase, package: &Package) -> Store {
+        let keeps = case.should_panic.is_none() && case.attributes.schedule.is_none();
+        Store::new(package, &case.name(), keeps)
+    }
+
     /// That of the test `name` of a target. Only with `keeps` is the file in the source
     /// tree written, and only where no CI runs (`CI` is set there).
     pub fn new(package: &Package, name: &str, keeps: bool) -> Store {
@@ -113,6 +121,70 @@ impl Store {
     /// A file that cannot be used; it is left as it is.
     pub fn checked_in(&self) -> Result<Vec<Recorded>, StoreError> {
         load(&self.checked_in)
+    }
+
+    /// The folder beside the build, for what belongs to a failure and not to the source.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    /// All failures, those beside the build first, each once; each part in the order of its
+    /// discovery, as far as that is known.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn all(&self) -> Result<Vec<Recorded>, StoreError> {
+        let files = fs::read_dir(&self.scratch).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = files
+            .map(|file| file.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+            .collect();
+        let written = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
+        files.sort_by_key(|path| (written(path), path.clone()));
+        let checked_in = self.checked_in()?;
+        let mut all = Vec::new();
+        for path in files {
+            all.extend(load(&path)?);
+        }
+        all.retain(|failure| checked_in.iter().all(|known| known.id != failure.id));
+        all.extend(checked_in);
+        Ok(all)
+    }
+
+    /// Whether `path` is one of its files, and the failure that it stands for if it holds one only.
+    pub fn holds(&self, path: &Path) -> Option<Option<String>> {
+        let same = |own: &Path| own.canonicalize().is_ok_and(|own| own == path);
+        if same(&self.checked_in) {
+            return Some(None);
+        }
+        let beside = path
+            .parent()
+            .is_some_and(|folder| same_folder(folder, &self.scratch));
+        beside.then(|| {
+            Some(
+                path.file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+            )
+        })
+    }
+
+    /// Removes the failure `id` from the source tree, as far as that may be written.
+    ///
+    /// # Errors
+    /// A file that cannot be used or written.
+    pub fn forget(&self, id: &str) -> Result<(), StoreError> {
+        let mut all = self.checked_in()?;
+        let before = all.len();
+        all.retain(|known| known.id != id);
+        if !self.writes_source || all.len() == before {
+            return Ok(());
+        }
+        put(&self.checked_in, &text::write(&all)).map_err(|source| StoreError::Write {
+            path: self.checked_in.display().to_string(),
+            source,
+        })
     }
 
     /// The failure named `id`, wherever it is.
@@ -174,6 +246,10 @@ impl Store {
         })?;
         Ok(true)
     }
+}
+
+fn same_folder(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn load(path: &Path) -> Result<Vec<Recorded>, StoreError> {

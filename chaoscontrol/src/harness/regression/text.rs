@@ -375,7 +375,7 @@ fn reseed(text: &str) -> Result<Reseed, String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::harness) mod tests {
     use super::*;
 
     pub fn example() -> Recorded {

@@ -6,6 +6,7 @@ mod bench;
 mod doctor;
 mod fault_cost;
 mod mix;
+mod saved;
 mod verify;
 mod zoo;
 
@@ -25,12 +26,15 @@ pub const VERB: &str = "CHAOS_VERB";
 type Answer = fn(Arguments) -> Result<ExitCode, String>;
 
 /// The verbs.
-const VERBS: [(&str, Answer); 5] = [
+const VERBS: [(&str, Answer); 8] = [
     ("doctor", doctor::doctor),
     ("verify", verify::verify),
     ("verify-run", verify::run),
     ("bench", bench::bench),
     ("zoo", zoo::zoo),
+    ("replay", saved::replay),
+    ("reproduce", saved::reproduce),
+    ("minimize", saved::minimize),
 ];
 
 /// A body that belongs to a verb and to no test.
