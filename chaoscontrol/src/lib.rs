@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod cpu;
 pub mod devices;
+mod encoding;
 pub mod explore;
 pub mod fault;
 pub mod harness;

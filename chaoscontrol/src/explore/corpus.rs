@@ -1,10 +1,12 @@
 //! Recipes that showed something new, to be varied.
 
+use serde::{Deserialize, Serialize};
+
 use super::runner::Recipe;
 use crate::fault::Stream;
 
 /// How much an entry deserves to be picked: more for what was new, less for what was tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Energy {
     novelty: u64,
     picks: u64,
@@ -47,7 +49,7 @@ pub(super) fn weighted(
 const LIMIT: usize = 256;
 
 /// The recipes, in order of discovery.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Corpus {
     entries: Vec<(Recipe, Energy)>,
 }

@@ -1,5 +1,9 @@
 //! What has been seen: edges, and in which order of magnitude each was taken.
 
+use serde::{Deserialize, Serialize};
+
+use crate::encoding::sparse;
+
 /// Edges of one branch: (index, times taken), by index, none twice.
 pub type Coverage = Vec<(u32, u32)>;
 
@@ -16,9 +20,10 @@ pub struct Novelty {
 }
 
 /// The union of many branches' coverage.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CoverageMap {
     /// Per edge, the buckets seen as bits, and whether more than one branch took it.
+    #[serde(with = "sparse")]
     seen: Vec<(u8, bool)>,
     edges: u64,
     singletons: u64,

@@ -2,12 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::corpus::Corpus;
 use super::coverage::CoverageMap;
 use super::findability::Findability;
 use super::frontier::Frontier;
 use super::plan::{Planned, Planner};
-use super::progress::{Progress, RoundStats};
+use super::progress::{Progress, RoundStats, Standing};
 use super::runner::{Batch, BranchResult, Recipe, RunnerError};
 use super::strategy::Strategy;
 use super::totals::Totals;
@@ -54,7 +57,7 @@ impl Default for Options {
 }
 
 /// A failure that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bug {
     /// The round, from 1.
     pub round: u64,
@@ -75,7 +78,7 @@ pub struct Bug {
 }
 
 /// What a search takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Branches run.
     pub branches: u64,
@@ -109,10 +112,16 @@ pub struct Outcome {
     pub stats: RoundStats,
     /// How likely a branch is to fail.
     pub findability: Findability,
+    /// [`Explorer::state_hash`] at its end.
+    pub state_hash: u64,
 }
 
-/// The search. `S` is a snapshot of a cluster.
+/// The search. `S` is a snapshot of a cluster. All but its options is what a search that was
+/// interrupted goes on from; snapshots are made again by their recipes.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Explorer<S> {
+    #[serde(skip)]
     options: Options,
     corpus: Corpus,
     frontier: Frontier<S>,
@@ -138,6 +147,32 @@ impl<S: Clone> Explorer<S> {
             planned: 0,
             options,
         }
+    }
+
+    /// An explorer that goes on where the one stood that [`Explorer::encode`] told of, with the
+    /// schedules that it was to try first instead of those of `options`.
+    ///
+    /// # Errors
+    /// `text` is no such state; where, and why.
+    pub fn resume(options: Options, text: &str) -> Result<Self, serde_json::Error> {
+        let (initial, saved): (_, Explorer<S>) = serde_json::from_str(text)?;
+        let options = Options { initial, ..options };
+        Ok(Explorer {
+            frontier: saved.frontier.within(options.snapshot_budget),
+            options,
+            ..saved
+        })
+    }
+
+    /// Its whole state, without snapshots.
+    pub fn encode(&self) -> String {
+        let state = (&self.options.initial, self);
+        serde_json::to_string(&state).expect("a state has text as the keys of its maps")
+    }
+
+    /// A hash of its whole state: two searches of equal hash go on alike.
+    pub fn state_hash(&self) -> u64 {
+        xxh3_64(self.encode().as_bytes())
     }
 
     /// What branches showed of each property.
@@ -174,6 +209,9 @@ impl<S: Clone> Explorer<S> {
             }
             let complete = self.round(batch, stop)?;
             progress.round(&self.stats());
+            if complete {
+                progress.complete(&self.standing());
+            }
             if !complete && self.bugs.is_empty() || stop.load(Ordering::Relaxed) {
                 break Ended::Stopped;
             }
@@ -190,6 +228,7 @@ impl<S: Clone> Explorer<S> {
             judged,
             stats: self.stats(),
             findability: self.findability(),
+            state_hash: self.state_hash(),
         })
     }
 
@@ -274,8 +313,22 @@ impl<S: Clone> Explorer<S> {
         }
     }
 
+    /// Where it stands.
+    pub fn standing(&self) -> Standing<'_> {
+        Standing {
+            stats: self.stats(),
+            bugs: self.bugs.iter().map(|(_, bug)| bug).collect(),
+            totals: &self.totals,
+            verdicts: &self.verdicts,
+            findability: self.findability(),
+            encode: Box::new(|| self.encode()),
+        }
+    }
+
     fn stats(&self) -> RoundStats {
         RoundStats {
+            strategy: self.options.strategy,
+            instructions: self.totals.executed,
             round: self.round,
             of: self.options.rounds,
             branches: self.totals.branches,
@@ -301,3 +354,7 @@ impl<S: Clone> Explorer<S> {
 #[cfg(test)]
 #[path = "explorer_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "resume_tests.rs"]
+mod resume_tests;

@@ -1,10 +1,12 @@
 //! How likely a branch is to find a bug, and how many green branches make a fix credible.
 
+use serde::{Deserialize, Serialize};
+
 /// What remains improbable: statements hold in 95 of 100 cases.
 const DOUBT: f64 = 0.05;
 
 /// An estimate from branches that were run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Findability {
     /// Branches run.
     pub branches: u64,
@@ -53,6 +55,12 @@ impl Findability {
             Some((DOUBT.ln() / (1.0 - p).ln()).ceil() as u64)
         }
     }
+
+    /// The same in rounds of `branches` branches.
+    pub fn green_rounds_for_a_fix(&self, branches: u64) -> Option<u64> {
+        let green = self.green_branches_for_a_fix()?;
+        Some(green.div_ceil(branches.max(1)))
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +88,7 @@ mod tests {
         };
         assert!(found.at_most() > 0.1 && found.at_most() < 0.2);
         assert_eq!(found.green_branches_for_a_fix(), Some(29));
+        assert_eq!(found.green_rounds_for_a_fix(8), Some(4));
         assert_eq!(found.new_edges_per_branch(), 0.5);
         let always = Findability {
             branches: 4,

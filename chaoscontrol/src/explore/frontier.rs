@@ -1,5 +1,7 @@
 //! Moments from which branches fork: snapshots of branches that showed something new.
 
+use serde::{Deserialize, Serialize};
+
 use super::corpus::{Energy, weighted};
 use super::runner::{Offered, Recipe};
 use crate::fault::{FaultSchedule, Stream};
@@ -8,7 +10,8 @@ use crate::fault::{FaultSchedule, Stream};
 const LIMIT: usize = 64;
 
 /// A moment of a branch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub(super) struct Entry<S> {
     /// Tells entries apart; grows.
     pub id: u64,
@@ -17,17 +20,21 @@ pub(super) struct Entry<S> {
     /// The moment, in virtual ns after setup.
     pub at_ns: u64,
     /// The snapshot, unless memory was short.
+    #[serde(skip)]
     pub snapshot: Option<S>,
+    #[serde(skip)]
     bytes: u64,
     energy: Energy,
 }
 
 /// All moments, within a budget of memory. An entry whose snapshot was dropped is as good
 /// as before, only slower: its recipe leads there again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Frontier<S> {
     entries: Vec<Entry<S>>,
     next_id: u64,
+    #[serde(skip)]
     budget: u64,
 }
 
@@ -39,6 +46,13 @@ impl<S: Clone> Frontier<S> {
             next_id: 0,
             budget,
         }
+    }
+
+    /// The same moments, within another budget.
+    pub(super) fn within(self, budget: u64) -> Self {
+        let mut frontier = Frontier { budget, ..self };
+        frontier.keep_within_budget();
+        frontier
     }
 
     /// Adds a moment of a branch that showed `novelty` new things.

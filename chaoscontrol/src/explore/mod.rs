@@ -30,7 +30,7 @@ pub use explorer::{Bug, Cost, Ended, Explorer, Options, Outcome};
 pub use findability::Findability;
 pub use frontier::Frontier;
 pub use mutate::Mutator;
-pub use progress::{Progress, RoundStats, Silent};
+pub use progress::{Progress, RoundStats, Silent, Standing};
 pub use runner::{
     Batch, BranchResult, BranchStats, Job, Offered, Recipe, Reseed, Runner, RunnerError,
     RunnerFactory,

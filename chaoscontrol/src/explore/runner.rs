@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use super::coverage::Coverage;
 use crate::fault::{FaultKind, FaultSchedule, ScheduledFault};
 use crate::oracle::{Failure, PropertyOracle};
 
 /// From `at_ns` on (virtual ns after setup), random streams continue from `seed`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reseed {
     /// When.
     pub at_ns: u64,
@@ -18,7 +20,7 @@ pub struct Reseed {
 
 /// All that tells one branch from another. The same recipe gives the same run, whatever
 /// snapshot it is started from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Recipe {
     /// What random streams derive from at first.
     pub seed: u64,
@@ -65,8 +67,8 @@ pub struct BranchStats {
     pub events: BTreeMap<String, u64>,
     /// Guest instructions retired by all VMs.
     pub instructions: u64,
-    /// Those of them that were executed for this branch: where it began at a snapshot, the ones
-    /// before are not.
+    /// Those of them that were executed for this branch: of a fork, the ones before it are not, also
+    /// where its snapshot was dropped and they were executed again.
     pub executed: u64,
     /// Virtual ns.
     pub simulated_ns: u64,

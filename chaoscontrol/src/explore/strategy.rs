@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::encoding::as_text;
+
 /// Where a search takes its next branch from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strategy {
@@ -40,6 +42,8 @@ impl fmt::Display for Strategy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no strategy `{0}`; there are {names}", names = Strategy::ALL.map(Strategy::name).join(", "))]
 pub struct UnknownStrategy(String);
+
+as_text!(Strategy);
 
 impl FromStr for Strategy {
     type Err = UnknownStrategy;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::runner::{BranchResult, BranchStats};
 use crate::fault::FaultKind;
 
 /// Sums over branches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Branches run.
     pub branches: u64,
@@ -17,7 +19,7 @@ pub struct Totals {
     /// Faults applied, by kind.
     pub faults: BTreeMap<FaultKind, u64>,
     /// Packets by what became of them.
-    pub packets: BTreeMap<&'static str, u64>,
+    pub packets: BTreeMap<String, u64>,
     /// Events by name.
     pub events: BTreeMap<String, u64>,
     /// Guest instructions.
@@ -32,6 +34,36 @@ pub struct Totals {
 const EVENT_NAMES: usize = 1000;
 
 impl Totals {
+    /// Adds other branches' sums.
+    pub fn merge(&mut self, other: &Totals) {
+        let Totals {
+            branches,
+            failed,
+            spun,
+            faults,
+            packets,
+            events,
+            instructions,
+            executed,
+            simulated_ns,
+        } = other;
+        self.branches += branches;
+        self.failed += failed;
+        self.spun += spun;
+        for (kind, n) in faults {
+            *self.faults.entry(*kind).or_default() += n;
+        }
+        for (cause, n) in packets {
+            *self.packets.entry(cause.clone()).or_default() += n;
+        }
+        for (name, n) in events {
+            *self.events.entry(name.clone()).or_default() += n;
+        }
+        self.instructions = self.instructions.saturating_add(*instructions);
+        self.executed = self.executed.saturating_add(*executed);
+        self.simulated_ns = self.simulated_ns.saturating_add(*simulated_ns);
+    }
+
     /// Adds a branch.
     pub fn add<S>(&mut self, result: &BranchResult<S>) {
         let BranchStats {
@@ -50,7 +82,7 @@ impl Totals {
             *self.faults.entry(*kind).or_default() += n;
         }
         for (cause, n) in packets {
-            *self.packets.entry(cause).or_default() += n;
+            *self.packets.entry((*cause).to_owned()).or_default() += n;
         }
         for (name, n) in events {
             if self.events.len() < EVENT_NAMES || self.events.contains_key(name) {

@@ -1,8 +1,10 @@
 //! What the catalogue says of a kind of fault, and how kinds are found by name.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::catalogue::{CATALOGUE, FaultKind};
+use crate::encoding::as_text;
 
 /// What a parameter is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,6 +259,16 @@ impl FaultKind {
         })
     }
 }
+
+impl FromStr for FaultKind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<FaultKind, String> {
+        FaultKind::by_name(name)
+    }
+}
+
+as_text!(FaultKind);
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

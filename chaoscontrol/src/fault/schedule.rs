@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::amount::format_time;
 use super::catalogue::Fault;
 use super::parse::FaultParseError;
@@ -17,7 +19,8 @@ pub struct ScheduledFault {
 }
 
 /// Faults in order of time. Faults of one instant keep the order in which they were added.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct FaultSchedule {
     faults: Vec<ScheduledFault>,
 }

@@ -9,6 +9,7 @@ use super::amount::{format_time, parse_time};
 use super::catalogue::Fault;
 use super::parse::FaultParseError;
 use super::schedule::{FaultSchedule, ScheduledFault};
+use crate::encoding::as_text;
 
 /// The version of the file form.
 const VERSION: u32 = 1;
@@ -28,6 +29,8 @@ impl fmt::Display for ScheduledFault {
         write!(f, "{}  {}", format_time(self.at_ns), self.fault)
     }
 }
+
+as_text!(ScheduledFault);
 
 impl FromStr for ScheduledFault {
     type Err = String;

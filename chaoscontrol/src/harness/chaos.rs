@@ -10,13 +10,14 @@ use super::compared::{self, compared};
 use super::count::count;
 use super::engine;
 use super::entry::Package;
+use super::explored::{self, found};
 use super::registry::{Schedule, TestCase};
 use super::regression::{Recorded, Store};
 use super::rerun::{Rerun, rerun, spread};
 use super::search::{Searched, options, search};
 use super::settings::Settings;
 use super::signals;
-use super::summary::{Summary, meddled};
+use super::summary::Summary;
 use super::trial::should_panic;
 use super::verdict::{Found, Teller};
 use super::world::{self, World};
@@ -27,6 +28,9 @@ use crate::oracle::Failure;
 
 /// Names a recorded failure to be run again, instead of the test.
 const REPLAY: &str = "CHAOS_REPLAY";
+
+/// With a value other than 0, an exploration goes on from its checkpoint.
+const RESUME: &str = "CHAOS_RESUME";
 
 fn say(line: &str) {
     eprintln!("chaoscontrol: {line}");
@@ -205,10 +209,12 @@ fn read(package: &Package, schedule: Schedule) -> Result<FaultSchedule, Failed> 
 fn demand(teller: &Teller<'_>, expected: Option<&str>) -> Result<(), Failed> {
     let is_it = |text: &str| expected.is_none_or(|expected| text.contains(expected));
     let world = teller.world;
-    let searched = search(teller.case, world, options(world, Vec::new()), |bugs| {
+    let begin = explored::begin(teller, options(world, Vec::new()), resume()).map_err(failed)?;
+    let mut searched = search(teller.case, world, begin, |bugs| {
         let mut texts = bugs.iter().map(|bug| bug.failure.describe(bug.start_ns));
         // What is expected is not reported.
-        bugs.first().filter(|_| !texts.any(|text| is_it(&text)))
+        let first = bugs.first().filter(|_| !texts.any(|text| is_it(&text)));
+        first.into_iter().collect()
     })
     .map_err(failed)?;
     let outcome = &searched.outcome;
@@ -237,15 +243,26 @@ fn demand(teller: &Teller<'_>, expected: Option<&str>) -> Result<(), Failed> {
         );
         return Ok(());
     }
+    let rounds = outcome.stats.round;
     match verdict(teller, &searched)? {
-        Some(found) => Err(teller.unexpected(&found, expected)),
-        None => should_panic(None, expected).map_err(|why| {
-            failed(format!(
-                "{why} {} of exploration",
-                count(outcome.stats.round, "round")
-            ))
-        }),
+        Some(found) => Err(kept(&mut searched, teller.unexpected(&found, expected))),
+        None => should_panic(None, expected)
+            .map_err(|why| failed(format!("{why} {} of exploration", count(rounds, "round")))),
     }
+}
+
+/// Keeps the report of the bug that was shrunk, too.
+fn kept(searched: &mut Searched, report: Failed) -> Failed {
+    let text = report.message().unwrap_or_default();
+    if let (Some(recorder), Some(shrunk)) = (&mut searched.recorder, searched.shrunk.first()) {
+        recorder.shrunk(&shrunk.bug, text);
+    }
+    report
+}
+
+/// Whether somebody wants explorations to go on.
+fn resume() -> bool {
+    env::var(RESUME).is_ok_and(|value| !value.is_empty() && value != "0")
 }
 
 /// Recorded failures, newest first, then an exploration around them.
@@ -272,20 +289,14 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
         .known(&found, &old.id));
     }
     let settings = &teller.world.settings;
-    let initial = recorded
-        .into_iter()
-        .rev()
-        .map(|old| old.recipe.schedule)
-        .filter(|schedule| {
-            let fits = schedule.check(settings.vms as usize, settings.duration_ns);
-            fits.is_ok() && !schedule.is_empty()
-        })
-        .collect();
-    let options = options(teller.world, initial);
-    let searched =
-        search(teller.case, teller.world, options, |bugs| bugs.first()).map_err(failed)?;
+    let options = options(teller.world, explored::initial(recorded, settings));
+    let begin = explored::begin(teller, options, resume()).map_err(failed)?;
+    let searched = search(teller.case, teller.world, begin, |bugs| {
+        bugs.first().into_iter().collect()
+    });
+    let mut searched = searched.map_err(failed)?;
     if let Some(found) = verdict(teller, &searched)? {
-        return Err(teller.new_failure(&found));
+        return Err(kept(&mut searched, teller.new_failure(&found)));
     }
     let summary = Summary {
         name: &teller.case.name(),
@@ -307,27 +318,10 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
 /// # Errors
 /// It was ended before it found anything, or the host is in trouble.
 fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Failed> {
-    let outcome = &searched.outcome;
-    if let Some(shrunk) = &searched.shrunk {
-        let mut found = Found::shrunk(shrunk, searched.cut());
-        let branches = outcome.findability.branches;
-        let mut remark = format!(
-            "{} of {} found a failure",
-            outcome.findability.failed,
-            count(branches, "branch")
-        );
-        if let Some(green) = outcome.findability.green_branches_for_a_fix() {
-            let rounds = green.div_ceil(teller.world.settings.branches.max(1));
-            remark += &format!(
-                "; after a fix, {} would make it credible",
-                count(rounds, "green round")
-            );
-        }
-        found.remarks.push(remark);
-        found.remarks.extend(meddled(searched.totals.spun));
-        found.run(shrunk, teller.world).map_err(failed)?;
-        return Ok(Some(found));
+    if let Some(shrunk) = searched.shrunk.first() {
+        return found(teller, searched, shrunk).map(Some).map_err(failed);
     }
+    let outcome = &searched.outcome;
     let stats = &outcome.stats;
     if outcome.ended == Ended::Stopped {
         let why = if searched.out_of_time {
@@ -341,6 +335,14 @@ fn verdict(teller: &Teller<'_>, searched: &Searched) -> Result<Option<Found>, Fa
             stats.of,
             count(stats.branches, "branch")
         )));
+    }
+    if teller.world.settings.shard.is_some() && !outcome.judged.is_empty() {
+        let name = teller.case.name();
+        say(&format!(
+            "{name}: {} met in this shard; `cargo chaos report` judges all shards together",
+            count(outcome.judged.len() as u64, "property not")
+        ));
+        return Ok(None);
     }
     let mut judged = outcome.judged.iter();
     Ok(judged.next().map(|first| Found {

@@ -56,8 +56,8 @@ impl Package {
         tests.into_iter().flatten().filter_map(name).collect()
     }
 
-    /// The folder for what belongs to a build and not to the source: `chaos` in cargo's
-    /// target folder.
+    /// The folder for what belongs to a build and not to the source: the package's own in `chaos`
+    /// in cargo's target folder.
     pub fn scratch(&self) -> PathBuf {
         let executable = env::current_exe().unwrap_or_default();
         let target = executable
@@ -66,6 +66,7 @@ impl Package {
         target
             .map_or_else(|| self.folder().join("target"), PathBuf::from)
             .join("chaos")
+            .join(self.name)
     }
 }
 
@@ -140,12 +141,9 @@ mod tests {
             target: "t",
         };
         let scratch = package.scratch();
-        assert!(scratch.ends_with("chaos"));
-        assert!(
-            env::current_exe()
-                .unwrap()
-                .starts_with(scratch.parent().unwrap())
-        );
+        assert!(scratch.ends_with("chaos/p"));
+        let target = scratch.ancestors().nth(2).unwrap();
+        assert!(env::current_exe().unwrap().starts_with(target));
     }
 
     #[test]

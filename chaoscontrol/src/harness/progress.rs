@@ -127,11 +127,14 @@ fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explore::Strategy;
 
     #[test]
     fn the_line_tells_how_far_and_how_fast() {
         let stats = RoundStats {
             round: 25,
+            strategy: Strategy::Guided,
+            instructions: 0,
             of: 100,
             branches: 200,
             edges: 1234,

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use chaoscontrol_guest::catalog::{SITES, Site};
 
 use super::crew::Crew;
+use super::folder::{Folder, Identity, Kept, Recorder};
 use super::progress::Meter;
 use super::registry::{TESTS, TestCase};
 use super::signals;
 use super::world::World;
 use crate::explore::{
-    Bug, Explorer, Options, Outcome, RunnerError, ShrinkLimits, Shrinker, Shrunk, Totals,
+    Bug, Explorer, Options, Outcome, Progress, RoundStats, RunnerError, ShrinkLimits, Shrinker,
+    Shrunk, Standing, Totals,
 };
 use crate::fault::FaultSchedule;
 use crate::oracle::{Place, Verdicts};
@@ -27,8 +29,10 @@ pub struct Searched {
     pub totals: Totals,
     /// Its properties.
     pub verdicts: Verdicts,
-    /// The bug that is wanted, made small.
-    pub shrunk: Option<Shrunk>,
+    /// The bugs that are wanted, made small.
+    pub shrunk: Vec<Shrunk>,
+    /// Its folder, if it has one.
+    pub recorder: Option<Recorder>,
     /// Whether it ended since its host time was up.
     pub out_of_time: bool,
     /// Host time it took.
@@ -46,11 +50,69 @@ impl Searched {
     }
 }
 
-/// What `world` says of an exploration, which tries `initial` first.
+/// Where an exploration begins, and what is kept of it.
+pub struct Begin {
+    /// What to explore.
+    pub options: Options,
+    /// What is kept, if it is.
+    pub keep: Option<Keep>,
+}
+
+/// What is kept of an exploration.
+pub struct Keep {
+    /// Where.
+    pub folder: Folder,
+    /// What it is made from.
+    pub identity: Identity,
+    /// What is known before it begins.
+    pub kept: Kept,
+    /// The state from which it goes on; none begins anew.
+    pub state: Option<String>,
+}
+
+impl From<Options> for Begin {
+    fn from(options: Options) -> Begin {
+        Begin {
+            options,
+            keep: None,
+        }
+    }
+}
+
+/// Tells of a search on standard error and in its folder.
+struct Listener {
+    meter: Meter,
+    recorder: Option<Recorder>,
+}
+
+impl Progress for Listener {
+    fn round(&mut self, stats: &RoundStats) {
+        self.meter.round(stats);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.round(stats);
+        }
+    }
+
+    fn complete(&mut self, standing: &Standing<'_>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.complete(standing);
+        }
+    }
+
+    fn shrinking(&mut self, runs: u64, limits: &ShrinkLimits, faults: usize) {
+        self.meter.shrinking(runs, limits, faults);
+    }
+}
+
+/// What `world` says of an exploration, which tries `initial` first; of a shard, its share.
 pub fn options(world: &World, initial: Vec<FaultSchedule>) -> Options {
     let settings = &world.settings;
+    let (seed, initial) = match settings.shard {
+        None => (settings.seed, initial),
+        Some(shard) => (shard.seed(settings.seed), shard.share(initial)),
+    };
     Options {
-        seed: settings.seed,
+        seed,
         rounds: settings.rounds,
         branches: settings.branches,
         generator: world.generator.clone(),
@@ -59,41 +121,54 @@ pub fn options(world: &World, initial: Vec<FaultSchedule>) -> Options {
     }
 }
 
-/// Explores `world` with `options`. Of the bugs it found, the one that `wanted` names is shrunk.
+/// Explores `world`. Of the bugs it found, those that `wanted` names are shrunk.
 ///
 /// # Errors
 /// Trouble of the host.
 pub fn search(
     case: &TestCase,
     world: &World,
-    options: Options,
-    wanted: impl Fn(&[Bug]) -> Option<&Bug>,
+    begin: impl Into<Begin>,
+    wanted: impl Fn(&[Bug]) -> Vec<&Bug>,
 ) -> Result<Searched, RunnerError> {
     let settings = &world.settings;
     let mut crew = Crew::gather(&case.name(), settings, Arc::clone(&world.scenario))?;
     let workers = &mut crew.workers;
-    let mut explorer = Explorer::new(options, verdicts(case));
+    let Begin { options, mut keep } = begin.into();
+    let state = keep.as_mut().and_then(|keep| keep.state.take());
+    let mut explorer = match &state {
+        None => Explorer::new(options, verdicts(case)),
+        Some(state) => Explorer::resume(options, state)
+            .map_err(|e| RunnerError(format!("the checkpoint has another form: {e}")))?,
+    };
+    let resumed = state.map(|_| explorer.standing().stats.round);
+    let recorder = |keep: Keep| Recorder::new(keep.folder, keep.identity, keep.kept, resumed);
     let watch = Watch::new(settings.wall_limit_ns);
-    let mut meter = Meter::new(case.name());
+    let mut listener = Listener {
+        meter: Meter::new(case.name()),
+        recorder: keep.map(recorder),
+    };
     let began = Instant::now();
     watch.during(|stop| {
-        let outcome = explorer.explore(workers, stop, &mut meter)?;
+        let outcome = explorer.explore(workers, stop, &mut listener)?;
         let elapsed = began.elapsed();
-        let shrunk = match wanted(&outcome.bugs) {
-            Some(bug) => {
-                meter.found(bug);
-                let limits = ShrinkLimits::default();
-                let shrinker = Shrinker::new(bug.clone(), limits, workers, stop, &mut meter)
-                    .within(&world.generator);
-                Some(shrinker.shrink()?)
-            }
-            None => None,
-        };
+        if let Some(recorder) = &mut listener.recorder {
+            recorder.ended(&outcome, &explorer.standing());
+        }
+        let mut shrunk = Vec::new();
+        for bug in wanted(&outcome.bugs) {
+            listener.meter.found(bug);
+            let limits = ShrinkLimits::default();
+            let shrinker = Shrinker::new(bug.clone(), limits, workers, stop, &mut listener)
+                .within(&world.generator);
+            shrunk.push(shrinker.shrink()?);
+        }
         Ok(Searched {
             outcome,
             totals: explorer.totals().clone(),
             verdicts: explorer.verdicts().clone(),
             shrunk,
+            recorder: listener.recorder.take(),
             out_of_time: watch.out_of_time(),
             elapsed,
         })

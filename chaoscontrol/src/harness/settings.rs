@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::disk::Disk;
 use super::engine::EngineChoice;
 use super::registry::Attributes;
+use super::shard::Shard;
 
 /// Why a test's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,8 @@ pub struct Settings {
     pub engine: EngineChoice,
     /// Whether each worker thread stays on a core of its own.
     pub pin: bool,
+    /// The part of the exploration that is wanted; none is all of it.
+    pub shard: Option<Shard>,
 }
 
 /// How a value is written.
@@ -107,6 +110,8 @@ enum Form {
     Word(&'static [&'static str]),
     /// `true` or `1`, `false` or `0`.
     Switch,
+    /// A part of a whole, `2/8`.
+    Shard,
 }
 
 /// A setting by its key in the manifest; the variable is `CHAOS_` and the key in capitals.
@@ -168,7 +173,7 @@ const fn choice(
 }
 
 #[rustfmt::skip]
-static KEYS: [Key; 17] = [
+static KEYS: [Key; 18] = [
     key!("vms", Number, 1..=16, 3, "a number from 1 to 16", vms, |a| a.vms.map(u64::from)),
     key!("clients", Number, 0..=15, 0, "a number from 0 to 15", clients, |a| a.clients.map(u64::from)),
     key!("rounds", Number, 1..=u32::MAX as u64, 100, "a number of at least 1", rounds, |a| a.rounds.map(u64::from)),
@@ -185,6 +190,7 @@ static KEYS: [Key; 17] = [
     key!("workers", Number, 0..=1024, 0, "a number up to 1024", workers, |_| None),
     choice("must_finish", Form::Switch, "true or false", |a| a.must_finish.map(u64::from), |s, v| s.must_finish = v == 1),
     choice("engine", Form::Word(&EngineChoice::WORDS), "`soft`, `kvm` or `auto`", |a| a.engine.map(|e| e as u64), |s, v| s.engine = EngineChoice::ALL[v as usize]),
+    Key { name: "shard", form: Form::Shard, least: 0, most: u64::MAX, default: 0, wanted: Shard::WANTED, attribute: |_| None, set: |s, v| s.shard = Shard::from_bits(v) },
     choice("pin", Form::Switch, "true or false", |_| None, |s, v| s.pin = v == 1),
 ];
 
@@ -312,6 +318,18 @@ impl Key {
     }
 }
 
+impl Settings {
+    /// A seed as a variable holds it; `random` draws one.
+    pub fn read_seed(text: &str) -> Option<u64> {
+        parse(Form::Seed, text)
+    }
+
+    /// The ns of a time as a variable holds it, up to a day.
+    pub fn read_time(text: &str) -> Option<u64> {
+        parse(Form::Time, text).filter(|ns| (1..=DAY).contains(ns))
+    }
+}
+
 /// Bytes of a text like `64M`.
 pub(super) fn size(text: &str) -> Option<u64> {
     parse(Form::Size, text)
@@ -324,6 +342,7 @@ fn parse(form: Form, text: &str) -> Option<u64> {
             let words = ["false", "true", "0", "1"];
             return words.iter().position(|w| *w == text).map(|i| i as u64 % 2);
         }
+        Form::Shard => return text.parse::<Shard>().ok().map(Shard::to_bits),
         Form::Number => &[("", 1)],
         Form::Seed if text == "random" => {
             return Some(RandomState::new().hash_one(std::process::id()));

@@ -53,7 +53,7 @@ fn the_attribute_takes_the_same_ranges() {
 }
 
 /// Keys that concern the host alone, and so are no part of a test.
-const HOSTS: [&str; 2] = ["workers", "pin"];
+const HOSTS: [&str; 3] = ["workers", "pin", "shard"];
 
 fn resolve(
     attributes: &Attributes,

@@ -40,11 +40,7 @@ impl Summary<'_> {
     pub fn render(&self) -> String {
         let Totals {
             branches,
-            faults,
-            packets,
-            events,
             simulated_ns,
-            spun,
             ..
         } = self.totals;
         let seconds = self.elapsed.as_secs_f64();
@@ -62,39 +58,53 @@ impl Summary<'_> {
             count(self.stats.edges, "edge"),
             self.seed,
         );
-        let kinds = faults
-            .iter()
-            .map(|(kind, n)| format!("{} {n}", kind.name()));
-        row(&mut text, "faults", &list(kinds, "none"));
-        row(&mut text, "packets", &self::packets(packets));
-        let mean = |n: &u64| *n as f64 / (*branches).max(1) as f64;
-        let per_branch = events
-            .iter()
-            .take(EVENTS)
-            .map(|(name, n)| format!("{name} {:.1} a branch", mean(n)));
-        row(&mut text, "events", &list(per_branch, "none"));
-        if let Some(what) = meddled(*spun) {
-            row(&mut text, "meddled", &what);
-        }
+        rows(&mut text, self.totals, self.verdicts);
         if let Some(why) = self.unreproducible {
             row(&mut text, "marked", why);
         }
-        for (property, verdict) in self.verdicts.never_exercised() {
-            let kind = property.kind.name();
-            let place = verdict.places.first();
-            let place = place
-                .map(|place| format!(" at {place}"))
-                .unwrap_or_default();
-            let what = format!("{kind} \"{}\"{place}", property.message);
-            row(&mut text, "never exercised", &what);
-        }
-        let one_in = (1.0 / self.findability.at_most()).floor();
-        let found = format!(
-            "a bug that shows in 1 of {} would have been found in 95 of 100 such runs",
-            count(one_in as u64, "branch")
-        );
-        row(&mut text, "findability", &found);
+        row(&mut text, "findability", &findability(&self.findability, 1));
         text
+    }
+}
+
+/// Rows of what was done and what never was.
+pub fn rows(text: &mut String, totals: &Totals, verdicts: &Verdicts) {
+    let kinds = totals.faults.iter();
+    let kinds = kinds.map(|(kind, n)| format!("{} {n}", kind.name()));
+    row(text, "faults", &list(kinds, "none"));
+    row(text, "packets", &packets(&totals.packets));
+    let mean = |n: &u64| *n as f64 / totals.branches.max(1) as f64;
+    let per_branch = totals.events.iter().take(EVENTS);
+    let per_branch = per_branch.map(|(name, n)| format!("{name} {:.1} a branch", mean(n)));
+    row(text, "events", &list(per_branch, "none"));
+    if let Some(what) = meddled(totals.spun) {
+        row(text, "meddled", &what);
+    }
+    for (property, verdict) in verdicts.never_exercised() {
+        let kind = property.kind.name();
+        let place = verdict.places.first();
+        let place = place
+            .map(|place| format!(" at {place}"))
+            .unwrap_or_default();
+        let what = format!("{kind} \"{}\"{place}", property.message);
+        row(text, "never exercised", &what);
+    }
+}
+
+/// What branches say of bugs: how rare one must be to hide from green ones, or, in rounds of
+/// `branches` branches, how many green ones show that what was found is mended.
+pub fn findability(found: &Findability, branches: u64) -> String {
+    match found.green_rounds_for_a_fix(branches) {
+        None => format!(
+            "a bug that shows in 1 of {} would have been found in 95 of 100 such runs",
+            count((1.0 / found.at_most()).floor() as u64, "branch")
+        ),
+        Some(rounds) => format!(
+            "{} of {} found a failure; {} in a row make a fix credible at 95 %",
+            found.failed,
+            count(found.branches, "branch"),
+            count(rounds, "green round")
+        ),
     }
 }
 
@@ -106,7 +116,8 @@ pub fn meddled(branches: u64) -> Option<String> {
     ))
 }
 
-fn row(text: &mut String, name: &str, what: &str) {
+/// A row of a summary.
+pub fn row(text: &mut String, name: &str, what: &str) {
     let _ = writeln!(text, "  {name:<11} {what}");
 }
 
@@ -119,13 +130,13 @@ fn list(items: impl Iterator<Item = impl Display>, none: &str) -> String {
 }
 
 /// Packets by what became of them; all but these two were dropped.
-fn packets(packets: &BTreeMap<&'static str, u64>) -> String {
+fn packets(packets: &BTreeMap<String, u64>) -> String {
     const ARRIVED: [&str; 2] = ["delivered", "reordered"];
     let of = |name| packets.get(name).copied().unwrap_or(0);
     let dropped: Vec<(&str, u64)> = packets
         .iter()
-        .filter(|(name, n)| !ARRIVED.contains(name) && **n > 0)
-        .map(|(name, n)| (*name, *n))
+        .filter(|(name, n)| !ARRIVED.contains(&name.as_str()) && **n > 0)
+        .map(|(name, n)| (name.as_str(), *n))
         .collect();
     let sum: u64 = dropped.iter().map(|(_, n)| n).sum();
     let mut text = format!("{} delivered, {sum} dropped", of("delivered"));
@@ -139,6 +150,7 @@ fn packets(packets: &BTreeMap<&'static str, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explore::Strategy;
     use crate::fault::FaultKind;
     use crate::oracle::Place;
     use chaoscontrol_guest::protocol::PropertyKind;
@@ -148,12 +160,15 @@ mod tests {
         let totals = Totals {
             branches: 800,
             faults: BTreeMap::from([(FaultKind::Kill, 120), (FaultKind::Partition, 98)]),
-            packets: BTreeMap::from([
-                ("delivered", 5000),
-                ("lost", 7),
-                ("down", 0),
-                ("reordered", 3),
-            ]),
+            packets: BTreeMap::from(
+                [
+                    ("delivered", 5000),
+                    ("lost", 7),
+                    ("down", 0),
+                    ("reordered", 3),
+                ]
+                .map(|(name, n)| (name.to_owned(), n)),
+            ),
             events: BTreeMap::from([("acknowledged".to_owned(), 48_000)]),
             simulated_ns: 8_000_000_000_000,
             ..Totals::default()
@@ -172,6 +187,8 @@ mod tests {
             unreproducible: Some("not reproducible"),
             stats: &RoundStats {
                 round: 100,
+                strategy: Strategy::Guided,
+                instructions: 0,
                 of: 100,
                 branches: 800,
                 edges: 4321,
@@ -197,10 +214,23 @@ mod tests {
                 "  faults      partition 98, kill 120",
                 "  packets     5000 delivered, 7 dropped (7 lost)",
                 "  events      acknowledged 60.0 a branch",
-                "  marked      not reproducible",
                 "  never exercised reachable \"retries\" at tests/chaos.rs:9",
+                "  marked      not reproducible",
                 "  findability a bug that shows in 1 of 267 branches would have been found in 95 of 100 such runs",
             ]
+        );
+    }
+
+    #[test]
+    fn a_failure_says_how_many_green_rounds_a_fix_takes() {
+        let found = Findability {
+            branches: 136,
+            failed: 2,
+            singletons: 0,
+        };
+        assert_eq!(
+            findability(&found, 8),
+            "2 of 136 branches found a failure; 26 green rounds in a row make a fix credible at 95 %"
         );
     }
 

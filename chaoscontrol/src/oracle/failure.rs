@@ -1,9 +1,12 @@
 //! All the ways in which a branch can fail, and when two failures are the same.
 
 use chaoscontrol_guest::protocol::PropertyKind;
+use serde::{Deserialize, Serialize};
+
+use super::encoding::{kind, site};
 
 /// An instant and the VM it concerns. The earliest moment of a branch is its failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Moment {
     /// Cluster time in ns.
     pub time_ns: u64,
@@ -12,7 +15,7 @@ pub struct Moment {
 }
 
 /// A place in a source file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The file, as `file!()` gives it.
     pub file: String,
@@ -23,16 +26,17 @@ pub struct Place {
 }
 
 /// A property: what it states, and the message that identifies it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Property {
     /// Its identity.
     pub message: String,
     /// What it states.
+    #[serde(with = "kind")]
     pub kind: PropertyKind,
 }
 
 /// A value that a VM saw for a key of `assert_agree!`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Observed {
     /// Its `Debug` text.
     pub value: String,
@@ -41,7 +45,7 @@ pub struct Observed {
 }
 
 /// What went wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FailureKind {
     /// A property that must always hold did not, or one that must not be reached was.
@@ -71,6 +75,7 @@ pub enum FailureKind {
         /// The property's message.
         message: String,
         /// What it states and where, if a site with this message is known.
+        #[serde(with = "site")]
         site: Option<(PropertyKind, Place)>,
         /// In how many branches it was evaluated.
         evaluated: u64,
@@ -145,7 +150,7 @@ pub enum FailureKind {
 }
 
 /// A failure of a branch.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
     /// When and where; `None` for what an exploration as a whole failed to show.
     pub at: Option<Moment>,
@@ -155,7 +160,7 @@ pub struct Failure {
 
 /// What makes two failures the same bug: kind and message, with numbers left out of
 /// texts in which they vary from run to run.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FailureId {
     /// The kind's name.
     pub kind: String,

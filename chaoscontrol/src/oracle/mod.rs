@@ -7,6 +7,7 @@
 
 mod branch;
 mod describe;
+mod encoding;
 mod failure;
 pub mod history;
 mod verdicts;

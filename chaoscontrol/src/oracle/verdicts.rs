@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chaoscontrol_guest::protocol::PropertyKind;
+use serde::{Deserialize, Serialize};
 
 use super::branch::PropertyOracle;
 use super::failure::{Failure, FailureKind, Place, Property};
+use crate::encoding::pairs;
 
 /// How a property fared. Counts are of branches: a process tells its host each good
 /// outcome only once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Where it stands.
     pub places: BTreeSet<Place>,
@@ -24,8 +26,9 @@ pub struct Verdict {
 }
 
 /// Verdicts of an exploration. Branches are added in job order, though the sum does not depend on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdicts {
+    #[serde(with = "pairs")]
     properties: BTreeMap<Property, Verdict>,
     required: BTreeSet<String>,
     branches: u64,
@@ -62,6 +65,20 @@ impl Verdicts {
             verdict.evaluated += u64::from(seen.evaluated);
             verdict.passed += u64::from(seen.passed);
             verdict.failed += u64::from(seen.failed);
+        }
+    }
+
+    /// Adds what other branches of the same test have shown.
+    pub fn merge(&mut self, other: &Verdicts) {
+        self.branches += other.branches;
+        self.required.extend(other.required.iter().cloned());
+        for (property, seen) in &other.properties {
+            let verdict = self.properties.entry(property.clone()).or_default();
+            verdict.places.extend(seen.places.iter().cloned());
+            verdict.evaluated += seen.evaluated;
+            verdict.passed += seen.passed;
+            verdict.failed += seen.failed;
+            verdict.required |= seen.required;
         }
     }
 

@@ -1,10 +1,12 @@
 //! The verbs that need no test.
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use chaoscontrol::cpu::choice::HostKvm;
+use chaoscontrol::harness::folder::{self, Folder};
 use chaoscontrol::image::kernel::{self, Variant};
 use chaoscontrol::image::{KernelRequest, cache, disk};
 use chaoscontrol::machine::{DeterministicVm, OutputKind, VmConfig};
@@ -166,4 +168,26 @@ pub fn boot(arguments: &[String]) -> Result<ExitCode, String> {
         vm.retired()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo chaos report`: of folders, if some are named, else of a test.
+pub fn report(arguments: &[String]) -> Result<ExitCode, String> {
+    // The name of a package or a test has no slash.
+    let is_folder = |word: &&String| word.contains('/');
+    let folders: Vec<Folder> = arguments
+        .iter()
+        .filter(is_folder)
+        .map(|word| Folder::at(Path::new(word)))
+        .collect();
+    if folders.is_empty() {
+        return Target::parse(arguments)?.run("report", EXAMPLE);
+    }
+    let json = |word: &&String| *word == "--json";
+    let known = |word: &&String| is_folder(word) || json(word);
+    if let Some(word) = arguments.iter().find(|word| !known(word)) {
+        return Err(format!("`{word}` is no folder; name folders, or a test"));
+    }
+    let kept = folder::merged(&folders).map_err(|e| e.to_string())?;
+    print!("{}", kept.told(arguments.iter().any(|word| json(&word))));
+    Ok(ExitCode::from(u8::from(kept.has_failed())))
 }

@@ -26,7 +26,7 @@ enum Answer {
     Test(&'static str),
 }
 
-static VERBS: [Verb; 10] = [
+static VERBS: [Verb; 13] = [
     Verb {
         name: "doctor",
         usage: "[-p PACKAGE] [--test TARGET] [NAME]",
@@ -52,6 +52,27 @@ static VERBS: [Verb; 10] = [
         usage: "[--kernel FILE] [--initrd FILE] [--memory SIZE] [--seconds N]",
         help: "Boots one machine and prints what its serial port says.",
         answer: Answer::Here(local::boot),
+    },
+    Verb {
+        name: "run",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME] [--rounds N] [--seed N] [--mode MODE] [--workers N] [--time TIME] \
+                [--shard K/N] [--engine ENGINE]",
+        help: "Explores a test without stopping at the first failure, for as many rounds or as much time (10m) as is \
+               said, shrinks each bug, and keeps what it shows in cargo's target folder; MODE is random, snapshots or \
+               guided.",
+        answer: Answer::Test(target::EXAMPLE),
+    },
+    Verb {
+        name: "resume",
+        usage: "[the same as run]",
+        help: "Goes on with an exploration that was ended, also by kill -9, as if it had not been.",
+        answer: Answer::Test(target::EXAMPLE),
+    },
+    Verb {
+        name: "report",
+        usage: "[-p PACKAGE] [--test TARGET] [NAME | FOLDER...] [--json]",
+        help: "Prints what an exploration has shown, or what several folders of one test, such as shards, have shown together.",
+        answer: Answer::Here(local::report),
     },
     Verb {
         name: "verify",

@@ -4,8 +4,10 @@
 
 mod bench;
 mod doctor;
+mod explore;
 mod fault_cost;
 mod mix;
+mod report;
 mod saved;
 mod verify;
 mod zoo;
@@ -26,8 +28,11 @@ pub const VERB: &str = "CHAOS_VERB";
 type Answer = fn(Arguments) -> Result<ExitCode, String>;
 
 /// The verbs.
-const VERBS: [(&str, Answer); 8] = [
+const VERBS: [(&str, Answer); 11] = [
     ("doctor", doctor::doctor),
+    ("report", report::report),
+    ("resume", explore::resume),
+    ("run", explore::run),
     ("verify", verify::verify),
     ("verify-run", verify::run),
     ("bench", bench::bench),

@@ -49,7 +49,7 @@ impl Run {
                 .contains(bug.expected)
         };
         let searched = search(bug.case, world, options, |bugs| {
-            bugs.iter().find(|found| is_it(found))
+            bugs.iter().filter(|found| is_it(found)).take(1).collect()
         });
         let searched = searched.map_err(|e| e.to_string())?;
         let bugs = &searched.outcome.bugs;
@@ -61,6 +61,7 @@ impl Run {
             seed,
             faults: searched
                 .shrunk
+                .first()
                 .map(|shrunk| shrunk.bug.recipe.schedule.len() as u64),
             cost: match found {
                 Some(found) => found.cost,

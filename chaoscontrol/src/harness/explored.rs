@@ -1,0 +1,74 @@
+//! What is common to all explorations of a test: what they begin with, what is kept of them, and
+//! how a bug that they shrank is told.
+
+use super::folder::{Folder, Identity, Kept};
+use super::regression::Recorded;
+use super::search::{Begin, Keep, Searched};
+use super::settings::Settings;
+use super::summary::{findability, meddled};
+use super::verdict::{Found, Teller};
+use crate::explore::{Options, Shrunk};
+use crate::fault::FaultSchedule;
+
+/// The schedules of recorded failures, newest first, as far as they fit the test.
+pub fn initial(recorded: Vec<Recorded>, settings: &Settings) -> Vec<FaultSchedule> {
+    let schedules = recorded.into_iter().rev().map(|old| old.recipe.schedule);
+    let fits = |schedule: &FaultSchedule| {
+        let fits = schedule.check(settings.vms as usize, settings.duration_ns);
+        fits.is_ok() && !schedule.is_empty()
+    };
+    schedules.filter(fits).collect()
+}
+
+/// Where an exploration with `options` begins: at its checkpoint, if it is to `resume` and there is one.
+///
+/// # Errors
+/// There is one that cannot be used, in words.
+pub fn begin(teller: &Teller<'_>, options: Options, resume: bool) -> Result<Begin, String> {
+    let Teller {
+        case,
+        package,
+        world,
+        ..
+    } = teller;
+    let (settings, name) = (&world.settings, case.name());
+    let folder = Folder::of(package, &name, settings.shard);
+    let test = format!("{}/{}/{name}", package.name, package.target);
+    let identity = Identity::of(&test, world, &options);
+    let state = match resume {
+        true => folder.state(&identity).map_err(|e| e.to_string())?,
+        false => None,
+    };
+    let mut kept = Kept::new(
+        test,
+        settings.seed,
+        world.booted.engine.name(),
+        options.branches,
+    );
+    kept.shards
+        .extend(settings.shard.map(|shard| shard.to_string()));
+    Ok(Begin {
+        options,
+        keep: Some(Keep {
+            folder,
+            identity,
+            kept,
+            state,
+        }),
+    })
+}
+
+/// A bug that was shrunk, run once more to be told.
+///
+/// # Errors
+/// It cannot be run.
+pub fn found(teller: &Teller<'_>, searched: &Searched, shrunk: &Shrunk) -> Result<Found, String> {
+    let mut found = Found::shrunk(shrunk, searched.cut());
+    let branches = teller.world.settings.branches;
+    found
+        .remarks
+        .push(findability(&searched.outcome.findability, branches));
+    found.remarks.extend(meddled(searched.totals.spun));
+    found.run(shrunk, teller.world)?;
+    Ok(found)
+}
