@@ -56,6 +56,7 @@ impl SimulationController {
             status: VmStatus::Killed,
             skew_ppm: 0,
             speed_ppm: FULL_SPEED_PPM,
+            sent_bytes: 0,
             paused_ns: 0,
             life: Life::default(),
             disk: None,

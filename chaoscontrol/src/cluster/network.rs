@@ -17,6 +17,7 @@ impl SimulationController {
 
     /// Lets the network decide on a frame that VM `from` sent at T = `time`.
     pub(super) fn carry(&mut self, time: u64, from: usize, frame: &[u8]) {
+        self.state.slots[from].sent_bytes += frame.len() as u64;
         let arrivals = self.state.fabric.send(time, from, frame);
         self.deliver(arrivals);
     }

@@ -25,6 +25,8 @@ pub struct VmSlot {
     pub skew_ppm: i64,
     /// The speed of its CPU, in parts per million; survives a restart.
     pub speed_ppm: u32,
+    /// Bytes of the frames that it sent, whatever became of them.
+    pub sent_bytes: u64,
     /// Cluster time in ns at which it was paused last.
     pub(super) paused_ns: u64,
     pub(super) life: Life,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::corpus::Corpus;
+use super::corpus::{Corpus, Kept};
 use super::coverage::CoverageMap;
 use super::findability::Findability;
 use super::frontier::Frontier;
@@ -38,6 +38,8 @@ pub struct Options {
     pub instructions: Option<u64>,
     /// Whether the first round with a failure is the last.
     pub stop_at_failure: bool,
+    /// The words of the failure that is looked for; others are not the end then.
+    pub wanted: Option<String>,
 }
 
 impl Default for Options {
@@ -52,6 +54,7 @@ impl Default for Options {
             strategy: Strategy::default(),
             instructions: None,
             stop_at_failure: true,
+            wanted: None,
         }
     }
 }
@@ -197,7 +200,8 @@ impl<S: Clone> Explorer<S> {
         progress: &mut dyn Progress,
     ) -> Result<Outcome, RunnerError> {
         let ended = loop {
-            if !self.bugs.is_empty() && self.options.stop_at_failure {
+            if self.options.stop_at_failure && self.bugs.iter().any(|(_, bug)| self.is_wanted(bug))
+            {
                 break Ended::Failed;
             }
             if self.round == self.options.rounds {
@@ -232,36 +236,43 @@ impl<S: Clone> Explorer<S> {
         })
     }
 
+    fn is_wanted(&self, bug: &Bug) -> bool {
+        let wanted = self.options.wanted.as_ref();
+        wanted.is_none_or(|text| bug.failure.describe(bug.start_ns).contains(text))
+    }
+
     /// Runs one round; false if it was cut short.
     fn round(&mut self, batch: &mut dyn Batch<S>, stop: &AtomicBool) -> Result<bool, RunnerError> {
-        let (mut jobs, mut origins) = (Vec::new(), Vec::new());
+        let (mut jobs, mut parents) = (Vec::new(), Vec::new());
         for branch in 0..self.options.branches {
             let mut planner = Planner {
                 seed: self.options.seed,
                 generator: &self.options.generator,
                 initial: &self.options.initial,
+                plain: self.options.branches.saturating_sub(1) as usize,
                 strategy: self.options.strategy,
                 corpus: &mut self.corpus,
                 frontier: &mut self.frontier,
+                seen: &self.coverage,
             };
             let Planned { job, parent } = planner.plan(self.round, branch, self.planned);
             self.planned += 1;
-            origins.push((job.recipe.clone(), parent));
+            parents.push(parent);
             jobs.push(job);
         }
         let results = batch.run(jobs, stop)?;
         self.round += 1;
         let mut complete = true;
-        for (branch, (result, (recipe, parent))) in results.into_iter().zip(origins).enumerate() {
+        for (branch, (result, parent)) in (0..).zip(results.into_iter().zip(parents)) {
             match result {
-                Some(result) => self.merge(branch as u64, result, recipe, parent),
+                Some(result) => self.merge(branch, result, parent),
                 None => complete = false,
             }
         }
         Ok(complete)
     }
 
-    fn merge(&mut self, branch: u64, result: BranchResult<S>, recipe: Recipe, parent: Option<u64>) {
+    fn merge(&mut self, branch: u64, result: BranchResult<S>, parent: Option<u64>) {
         self.totals.add(&result);
         self.verdicts.add(&result.oracle);
         let novelty = self.coverage.add(&result.coverage);
@@ -269,6 +280,7 @@ impl<S: Clone> Explorer<S> {
             let id = failure.id();
             if self.bugs.iter().all(|(known, _)| *known != id) {
                 let BranchResult {
+                    recipe,
                     applied,
                     start_ns,
                     state_hash,
@@ -292,24 +304,27 @@ impl<S: Clone> Explorer<S> {
             // A failed branch ended early; there is nothing to be gained from its variations.
             return;
         }
+        let kept = Kept {
+            recipe: result.recipe,
+            rare: self.coverage.rarest(&result.coverage),
+        };
         if self.options.strategy == Strategy::Snapshots {
             for offered in result.snapshots {
-                self.frontier.add(&recipe, offered, 1);
+                self.frontier.add(&kept, offered, 1);
             }
             return;
         }
         if novelty.buckets > 0 {
             // How many edges are new says little: the first branches find most of them. What is
             // found late was harder to find.
-            let class = if novelty.edges > 0 { 16 } else { 1 };
-            let worth = class * (1 + u64::from(self.totals.branches.ilog2()));
+            let worth = novelty.weight * (1 + u64::from(self.totals.branches.ilog2()));
             if let Some(parent) = parent {
                 self.frontier.reward(parent);
             }
             for offered in result.snapshots {
-                self.frontier.add(&recipe, offered, worth);
+                self.frontier.add(&kept, offered, worth);
             }
-            self.corpus.add(recipe, worth);
+            self.corpus.add(kept, worth);
         }
     }
 

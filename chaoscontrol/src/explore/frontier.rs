@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::corpus::{Energy, weighted};
-use super::runner::{Offered, Recipe};
-use crate::fault::{FaultSchedule, Stream};
+use super::corpus::{Energy, Kept, weighted};
+use super::coverage::CoverageMap;
+use super::runner::Offered;
+use crate::fault::Stream;
 
 /// The most moments that are kept.
 const LIMIT: usize = 64;
@@ -15,8 +16,8 @@ const LIMIT: usize = 64;
 pub(super) struct Entry<S> {
     /// Tells entries apart; grows.
     pub id: u64,
-    /// How to get there: the branch's recipe with the faults before the moment.
-    pub recipe: Recipe,
+    /// The branch.
+    pub kept: Kept,
     /// The moment, in virtual ns after setup.
     pub at_ns: u64,
     /// The snapshot, unless memory was short.
@@ -56,20 +57,10 @@ impl<S: Clone> Frontier<S> {
     }
 
     /// Adds a moment of a branch that showed `novelty` new things.
-    pub fn add(&mut self, recipe: &Recipe, offered: Offered<S>, novelty: u64) {
-        let before = recipe
-            .schedule
-            .faults()
-            .iter()
-            .filter(|f| f.at_ns < offered.at_ns)
-            .cloned();
-        let recipe = Recipe {
-            schedule: FaultSchedule::new(before.collect()),
-            ..recipe.clone()
-        };
+    pub fn add(&mut self, kept: &Kept, offered: Offered<S>, novelty: u64) {
         self.entries.push(Entry {
             id: self.next_id,
-            recipe,
+            kept: kept.clone(),
             at_ns: offered.at_ns,
             snapshot: Some(offered.snapshot),
             bytes: offered.bytes,
@@ -78,7 +69,7 @@ impl<S: Clone> Frontier<S> {
         self.next_id += 1;
         if self.entries.len() > LIMIT {
             let weakest = (0..LIMIT)
-                .min_by_key(|&i| self.entries[i].energy.weight())
+                .min_by_key(|&i| self.entries[i].energy.weight(1))
                 .unwrap_or(0);
             self.entries.remove(weakest);
         }
@@ -88,7 +79,7 @@ impl<S: Clone> Frontier<S> {
     /// Drops snapshots, of the least deserving entries first, until the rest fits.
     fn keep_within_budget(&mut self) {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
-        order.sort_by_key(|&i| self.entries[i].energy.weight());
+        order.sort_by_key(|&i| self.entries[i].energy.weight(1));
         for i in order {
             if self.bytes() <= self.budget {
                 break;
@@ -106,9 +97,10 @@ impl<S: Clone> Frontier<S> {
             .sum()
     }
 
-    /// Picks a moment by its energy.
-    pub(super) fn pick(&mut self, stream: &mut Stream) -> Option<&Entry<S>> {
-        let i = weighted(self.entries.iter().map(|e| e.energy.weight()), stream)?;
+    /// Picks a moment by its energy and by how rare by now is what its branch did.
+    pub(super) fn pick(&mut self, seen: &CoverageMap, stream: &mut Stream) -> Option<&Entry<S>> {
+        let weight = |e: &Entry<S>| e.energy.weight(seen.rarity(&e.kept.rare));
+        let i = weighted(self.entries.iter().map(weight), stream)?;
         self.entries[i].energy.pick();
         Some(&self.entries[i])
     }
@@ -138,13 +130,10 @@ mod tests {
     #[test]
     fn snapshots_stay_within_the_budget_and_moments_stay() {
         let mut f = Frontier::new(100);
-        let recipe = Recipe {
-            schedule: "+1 s kill vm 0\n+3 s restart vm 0".parse().unwrap(),
-            ..Recipe::default()
-        };
+        let kept = Kept::default();
         for i in 0..10 {
             f.add(
-                &recipe,
+                &kept,
                 Offered {
                     at_ns: 2_000_000_000,
                     bytes: 30,
@@ -154,13 +143,9 @@ mod tests {
             );
         }
         assert_eq!((f.len(), f.bytes()), (10, 90));
-        assert!(
-            f.entries.iter().all(|e| e.recipe.schedule.len() == 1),
-            "only what came before the moment"
-        );
         for i in 0..200 {
             f.add(
-                &recipe,
+                &kept,
                 Offered {
                     at_ns: 0,
                     bytes: 30,
@@ -171,6 +156,6 @@ mod tests {
         }
         assert_eq!(f.len(), LIMIT);
         let mut stream = Stream::new(0, "frontier", &[]);
-        assert!(f.pick(&mut stream).is_some());
+        assert!(f.pick(&CoverageMap::default(), &mut stream).is_some());
     }
 }

@@ -5,6 +5,7 @@
 //! does not depend on how many workers there are. It knows nothing of machines: a branch
 //! is a [`Recipe`], and what comes back is a [`BranchResult`].
 
+mod aimed;
 mod corpus;
 mod coverage;
 mod explorer;
@@ -24,7 +25,8 @@ mod totals;
 mod unite;
 mod workers;
 
-pub use corpus::Corpus;
+pub use aimed::Aimed;
+pub use corpus::{Corpus, Kept};
 pub use coverage::{Coverage, CoverageMap, Novelty};
 pub use explorer::{Bug, Cost, Ended, Explorer, Options, Outcome};
 pub use findability::Findability;

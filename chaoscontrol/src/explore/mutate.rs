@@ -1,4 +1,4 @@
-//! Variation of schedules: add, remove, shift, change, splice.
+//! Variation of schedules: add, remove, shift, squeeze, change, repeat, splice.
 
 use super::runner::Recipe;
 use crate::fault::{FaultSchedule, Generator, ScheduledFault, Stream};
@@ -6,10 +6,8 @@ use crate::fault::{FaultSchedule, Generator, ScheduledFault, Stream};
 /// Varies schedules within what a generator allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutator<'a> {
-    /// What new faults may be.
+    /// What new faults may be; nothing is changed before its `from_ns`.
     pub generator: &'a Generator,
-    /// Nothing is changed before this instant, in virtual ns after setup.
-    pub from_ns: u64,
 }
 
 impl Mutator<'_> {
@@ -24,11 +22,14 @@ impl Mutator<'_> {
             .faults()
             .iter()
             .cloned()
-            .partition(|f| f.at_ns < self.from_ns);
-        for _ in 0..1 + stream.below(3) {
+            .partition(|f| f.at_ns < self.generator.from_ns);
+        // Mostly a step or two, and now and then havoc.
+        let steps = if stream.chance(1, 8) { 12 } else { 3 };
+        for _ in 0..1 + stream.below(steps) {
             self.step(&mut faults, other, stream);
         }
-        faults.retain(|f| f.at_ns >= self.from_ns && f.at_ns < self.generator.duration_ns);
+        faults
+            .retain(|f| f.at_ns >= self.generator.from_ns && f.at_ns < self.generator.duration_ns);
         faults.truncate(self.generator.max_faults * 2);
         let schedule = FaultSchedule::new(past.into_iter().chain(faults).collect());
         self.generator.keep(schedule)
@@ -36,14 +37,17 @@ impl Mutator<'_> {
 
     fn step(&self, faults: &mut Vec<ScheduledFault>, other: Option<&Recipe>, stream: &mut Stream) {
         let i = stream.index(faults.len());
-        match stream.below(if faults.is_empty() { 1 } else { 7 }) {
-            0 | 1 => faults.extend(self.generator.fault(stream).map(|f| self.later(f, stream))),
+        match stream.below(if faults.is_empty() { 1 } else { 8 }) {
+            0 | 1 => faults.extend(self.generator.fault(stream)),
             2 => {
                 faults.remove(i);
             }
             3 => {
                 let by = stream.range(-1000, 1000) * 1_000_000;
-                faults[i].at_ns = faults[i].at_ns.saturating_add_signed(by).max(self.from_ns);
+                faults[i].at_ns = faults[i]
+                    .at_ns
+                    .saturating_add_signed(by)
+                    .max(self.generator.from_ns);
             }
             4 => self.squeeze(faults, 4 + stream.below(4)),
             5 => {
@@ -51,6 +55,7 @@ impl Mutator<'_> {
                     faults[i].fault = fault;
                 }
             }
+            6 => faults.extend(self.generator.burst(faults, stream)),
             _ => {
                 let cut = self.generator.time(stream);
                 let tail = other.map_or(&[][..], |o| o.schedule.faults());
@@ -63,30 +68,26 @@ impl Mutator<'_> {
     /// Moves all faults closer to the fork, to `eighths` of their distance: what comes earlier
     /// leaves time for more.
     fn squeeze(&self, faults: &mut [ScheduledFault], eighths: u64) {
+        let from_ns = self.generator.from_ns;
         for f in faults {
-            let distance = f.at_ns.saturating_sub(self.from_ns) / 8_000_000 * eighths;
-            f.at_ns = self.from_ns + distance * 1_000_000;
+            let distance = f.at_ns.saturating_sub(from_ns) / 8_000_000 * eighths;
+            f.at_ns = from_ns + distance * 1_000_000;
         }
     }
 
-    /// A fault whose time lies after the fork.
-    fn later(&self, mut fault: ScheduledFault, stream: &mut Stream) -> ScheduledFault {
-        if fault.at_ns < self.from_ns {
-            let room = self.generator.duration_ns.saturating_sub(self.from_ns) / 1_000_000;
-            fault.at_ns = self.from_ns + stream.below(room) * 1_000_000;
+    /// What `schedule` has before the fork, and fresh faults after it.
+    pub fn extend(&self, schedule: &FaultSchedule, stream: &mut Stream) -> FaultSchedule {
+        let mut fresh = Vec::new();
+        for _ in 0..1 + stream.below(3) {
+            fresh.extend(self.generator.generate(stream).into_faults());
         }
-        fault
-    }
-
-    /// Fresh faults after the fork, added to what came before it.
-    pub fn extend(&self, past: &FaultSchedule, stream: &mut Stream) -> FaultSchedule {
-        let fresh = self.generator.generate(stream).into_faults();
-        let fresh = fresh
-            .into_iter()
-            .map(|f| self.later(f, stream))
-            .filter(|f| f.at_ns < self.generator.duration_ns);
-        let schedule = FaultSchedule::new(past.faults().iter().cloned().chain(fresh).collect());
-        self.generator.keep(schedule)
+        if stream.chance(1, 2) {
+            fresh.extend(self.generator.burst(&fresh, stream));
+        }
+        let before = |f: &&ScheduledFault| f.at_ns < self.generator.from_ns;
+        let past = schedule.faults().iter().filter(before).cloned();
+        self.generator
+            .keep(FaultSchedule::new(past.chain(fresh).collect()))
     }
 }
 
@@ -117,10 +118,11 @@ mod tests {
         for seed in 0..500 {
             let mut stream = Stream::new(seed, "mutate", &[]);
             let schedule = generator.generate(&mut stream);
-            let mutator = Mutator {
-                generator: &generator,
+            let later = Generator {
                 from_ns,
+                ..generator.clone()
             };
+            let mutator = Mutator { generator: &later };
             let mutated = mutator.mutate(&schedule, Some(&other), &mut stream);
             mutated.check(4, generator.duration_ns).unwrap();
             assert_eq!(past(&schedule), past(&mutated));

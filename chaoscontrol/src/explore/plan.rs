@@ -1,6 +1,8 @@
 //! What the next branch tries.
 
-use super::corpus::Corpus;
+use super::aimed::{Aimed, Aimer};
+use super::corpus::{Corpus, weighted};
+use super::coverage::CoverageMap;
 use super::frontier::Frontier;
 use super::mutate::Mutator;
 use super::runner::{Job, Recipe, Reseed};
@@ -13,17 +15,47 @@ pub(super) struct Planned<S> {
     pub parent: Option<u64>,
 }
 
-/// The way to branch that varies nothing.
-const FRESH: u64 = 5;
+/// Ways to choose a branch.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Goes on from a moment of an earlier branch with faults drawn afresh.
+    Fork,
+    /// Goes on from there with a variation of the faults that came then.
+    Relive,
+    /// Varies an earlier branch from its beginning.
+    Vary,
+    /// Draws everything.
+    Fresh,
+}
+
+/// How often each way is taken, of the sum of all.
+const fn ways(strategy: Strategy) -> &'static [(Way, u64)] {
+    match strategy {
+        Strategy::Random => &[(Way::Fresh, 1)],
+        Strategy::Snapshots => &[(Way::Fork, 1), (Way::Fresh, 1)],
+        Strategy::Guided => &[
+            (Way::Fork, 3),
+            (Way::Relive, 2),
+            (Way::Vary, 2),
+            (Way::Fresh, 1),
+        ],
+    }
+}
+
+/// Faults that are drawn together lie within this part of the time for faults.
+const SEGMENTS: u64 = 3;
 
 /// Everything a plan is drawn from.
 pub(super) struct Planner<'a, S> {
     pub seed: u64,
     pub generator: &'a Generator,
     pub initial: &'a [FaultSchedule],
+    /// The branch without any fault, counted from 0.
+    pub plain: usize,
     pub strategy: Strategy,
     pub corpus: &'a mut Corpus,
     pub frontier: &'a mut Frontier<S>,
+    pub seen: &'a CoverageMap,
 }
 
 impl<S: Clone> Planner<'_, S> {
@@ -32,84 +64,134 @@ impl<S: Clone> Planner<'_, S> {
         let mut stream = Stream::new(self.seed, "plan", &[round, branch]);
         let seed = stream.bits();
         let mut planned = self.recipe(seed, nth, &mut stream);
+        let drawn = nth != self.plain && nth - usize::from(nth > self.plain) >= self.initial.len();
+        if self.strategy == Strategy::Guided && drawn {
+            let aimer = Aimer {
+                generator: self.generator,
+                from_ns: planned.job.recipe.reseeds.last().map_or(0, |r| r.at_ns),
+            };
+            planned.job.aimed = aimer.aim(&mut planned.job.recipe.schedule, &mut stream);
+            planned.job.until_ns = self.cut(&planned.job.recipe, &mut stream);
+        }
         if self.strategy != Strategy::Random {
             planned.job.snapshots =
                 moments(&planned.job.recipe, self.generator.duration_ns, &mut stream);
+            // Where a branch is cut off, others may go on.
+            planned.job.snapshots.extend(planned.job.until_ns);
         }
         planned
     }
 
     fn recipe(&mut self, seed: u64, nth: usize, stream: &mut Stream) -> Planned<S> {
-        let root = |seed, schedule| Planned {
-            job: Job {
-                recipe: Recipe {
-                    seed,
-                    reseeds: Vec::new(),
-                    schedule,
-                },
-                start: None,
-                snapshots: Vec::new(),
-            },
-            parent: None,
-        };
-        // The first branch has no fault: a test that fails without is best told so.
-        if nth == 0 {
+        if nth == self.plain {
             return root(seed, FaultSchedule::default());
         }
-        if let Some(schedule) = self.initial.get(nth - 1) {
+        let before = nth - usize::from(nth > self.plain);
+        if let Some(schedule) = self.initial.get(before) {
             return root(seed, schedule.clone());
         }
-        let swarm = self.generator.swarm(stream);
-        let mutator = Mutator {
-            generator: &swarm,
-            from_ns: 0,
+        let mut swarm = self.generator.swarm(stream);
+        swarm.paired = self.strategy == Strategy::Guided;
+        let ways = ways(self.strategy);
+        let i = weighted(ways.iter().map(|(_, weight)| *weight), stream);
+        let planned = match i.map_or(Way::Fresh, |i| ways[i].0) {
+            Way::Fork => self.fork(seed, &swarm, false, stream),
+            Way::Relive => self.fork(seed, &swarm, true, stream),
+            Way::Vary => self.vary(seed, &swarm, stream),
+            Way::Fresh => None,
         };
-        let way = match self.strategy {
-            Strategy::Random => FRESH,
-            Strategy::Snapshots => stream.below(2) * FRESH,
-            Strategy::Guided => stream.below(6),
-        };
-        match way {
-            0 | 1 => {
-                if let Some(planned) = self.fork(seed, mutator, stream) {
-                    return planned;
-                }
-            }
-            2..=4 => {
-                let other = self.corpus.any(stream).cloned();
-                if let Some(parent) = self.corpus.pick(stream) {
-                    // The parent's seed keeps what else happened; a new one may show more.
-                    let seed = if stream.chance(1, 2) {
-                        parent.seed
-                    } else {
-                        seed
+        planned.unwrap_or_else(|| {
+            let schedule = match self.strategy {
+                Strategy::Guided => {
+                    let generator = self.segment(0, &swarm, stream);
+                    let mutator = Mutator {
+                        generator: &generator,
                     };
-                    let schedule = mutator.mutate(&parent.schedule, other.as_ref(), stream);
-                    return root(seed, schedule);
+                    mutator.extend(&FaultSchedule::default(), stream)
                 }
-            }
-            _ => {}
-        }
-        root(seed, swarm.generate(stream))
+                _ => swarm.generate(stream),
+            };
+            root(seed, schedule)
+        })
     }
 
-    /// A fork from a frontier entry: its past, with other faults and other randomness from there on.
-    fn fork(&mut self, seed: u64, mutator: Mutator<'_>, stream: &mut Stream) -> Option<Planned<S>> {
-        let entry = self.frontier.pick(stream)?;
-        let mut recipe = entry.recipe.clone();
+    /// Draws from `from_ns` on, mostly close upon each other.
+    fn segment(&self, from_ns: u64, swarm: &Generator, stream: &mut Stream) -> Generator {
+        let all_ns = self.generator.duration_ns;
+        let duration_ns = match self.strategy {
+            Strategy::Guided if stream.chance(3, 4) => all_ns.min(from_ns + all_ns / SEGMENTS),
+            _ => all_ns,
+        };
+        Generator {
+            from_ns,
+            duration_ns,
+            ..swarm.clone()
+        }
+    }
+
+    /// Where to cut a branch off: a while after its last fault, most of the time. What comes then
+    /// mostly repeats what others showed; what was new can be gone on with from there.
+    fn cut(&self, recipe: &Recipe, stream: &mut Stream) -> Option<u64> {
+        let all_ns = self.generator.duration_ns;
+        let last = recipe.schedule.faults().last()?;
+        let tick = 1_000_000;
+        let until_ns = (last.at_ns + all_ns / SEGMENTS / 2).next_multiple_of(tick);
+        let cut = stream.chance(3, 4) && until_ns < all_ns;
+        cut.then_some(until_ns)
+    }
+
+    /// A variation of an earlier branch.
+    fn vary(&mut self, seed: u64, swarm: &Generator, stream: &mut Stream) -> Option<Planned<S>> {
+        let other = self.corpus.any(stream).cloned();
+        let parent = self.corpus.pick(self.seen, stream)?.clone();
+        let mutator = Mutator { generator: swarm };
+        let schedule = mutator.mutate(&parent.recipe.schedule, other.as_ref(), stream);
+        // The parent's seed keeps what else happened; a new one may show more.
+        let seed = match stream.chance(1, 2) {
+            true => parent.recipe.seed,
+            false => seed,
+        };
+        Some(root(seed, schedule))
+    }
+
+    /// A fork from a frontier entry: its past, with other randomness from there on, and with other
+    /// faults, or with a variation of those that its branch had.
+    fn fork(
+        &mut self,
+        seed: u64,
+        swarm: &Generator,
+        relive: bool,
+        stream: &mut Stream,
+    ) -> Option<Planned<S>> {
+        let other = self.corpus.any(stream).cloned();
+        let entry = self.frontier.pick(self.seen, stream)?.clone();
+        let mut recipe = entry.kept.recipe;
         recipe.reseeds.push(Reseed {
             at_ns: entry.at_ns,
             seed,
         });
-        let mutator = Mutator {
-            from_ns: entry.at_ns,
-            ..mutator
+        recipe.schedule = if relive {
+            let generator = Generator {
+                from_ns: entry.at_ns,
+                ..swarm.clone()
+            };
+            let mutator = Mutator {
+                generator: &generator,
+            };
+            mutator.mutate(&recipe.schedule, other.as_ref(), stream)
+        } else {
+            let generator = self.segment(entry.at_ns, swarm, stream);
+            let mutator = Mutator {
+                generator: &generator,
+            };
+            mutator.extend(&recipe.schedule, stream)
         };
-        recipe.schedule = mutator.extend(&recipe.schedule, stream);
         let job = Job {
             recipe,
-            start: entry.snapshot.clone(),
+            start: entry.snapshot,
             snapshots: Vec::new(),
+            until_ns: None,
+            aimed: Aimed::default(),
         };
         Some(Planned {
             job,
@@ -118,7 +200,27 @@ impl<S: Clone> Planner<'_, S> {
     }
 }
 
-/// Up to two moments worth a snapshot: shortly after faults, where they have begun to tell.
+/// A branch from the start.
+fn root<S>(seed: u64, schedule: FaultSchedule) -> Planned<S> {
+    let recipe = Recipe {
+        seed,
+        reseeds: Vec::new(),
+        schedule,
+    };
+    Planned {
+        job: Job {
+            recipe,
+            start: None,
+            snapshots: Vec::new(),
+            until_ns: None,
+            aimed: Aimed::default(),
+        },
+        parent: None,
+    }
+}
+
+/// Up to two moments worth a snapshot: shortly after faults, where they have begun to tell, and without
+/// any, where the cluster is at work and much may still come.
 fn moments(recipe: &Recipe, duration_ns: u64, stream: &mut Stream) -> Vec<u64> {
     let from = recipe.reseeds.last().map_or(0, |r| r.at_ns);
     let later: Vec<u64> = recipe
@@ -128,6 +230,9 @@ fn moments(recipe: &Recipe, duration_ns: u64, stream: &mut Stream) -> Vec<u64> {
         .map(|f| f.at_ns)
         .filter(|at| *at > from)
         .collect();
+    if later.is_empty() && from == 0 {
+        return vec![duration_ns / 8, duration_ns / 3];
+    }
     // Never past half of what is left, so that forks of forks have room as well.
     let soon = |at: u64| (duration_ns.saturating_sub(at) / 2_000_000).min(500);
     let mut moments: Vec<u64> = (0..2)

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::aimed::Aimed;
 use super::coverage::Coverage;
 use crate::fault::{FaultKind, FaultSchedule, ScheduledFault};
 use crate::oracle::{Failure, PropertyOracle};
@@ -42,6 +43,10 @@ pub struct Job<S> {
     /// Virtual times after setup, in order, at which the runner is to offer a snapshot; those
     /// before `start` are not asked for.
     pub snapshots: Vec<u64>,
+    /// The virtual time after setup at which the branch is cut off; none runs it to its end.
+    pub until_ns: Option<u64>,
+    /// The faults that are to hit whoever is busiest when they are due.
+    pub aimed: Aimed,
 }
 
 /// A snapshot taken on the way.
@@ -90,6 +95,8 @@ pub struct BranchResult<S> {
     pub start_ns: Option<u64>,
     /// The faults that were applied, bodies' and recoveries included, by virtual time after setup.
     pub applied: Vec<ScheduledFault>,
+    /// What was run: the job's recipe, with the targets that its aimed faults had.
+    pub recipe: Recipe,
     /// Counts.
     pub stats: BranchStats,
     /// Hash of the whole cluster's state at the end.

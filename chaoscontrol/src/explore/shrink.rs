@@ -10,6 +10,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::aimed::Aimed;
 use super::explorer::Bug;
 use super::milder::{Aspect, milder};
 use super::progress::Progress;
@@ -281,6 +282,8 @@ impl<'a, S> Shrinker<'a, S> {
                 recipe: recipe.clone(),
                 start: None,
                 snapshots: Vec::new(),
+                until_ns: None,
+                aimed: Aimed::default(),
             };
             let results = self.batch.run(group.iter().map(job).collect(), self.stop)?;
             let mut found = None;

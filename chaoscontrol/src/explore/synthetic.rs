@@ -123,7 +123,9 @@ impl Runner for LadderRunner {
             bytes: 1000,
             snapshot: Moment { at_ns, ..m.clone() },
         };
-        for f in recipe.schedule.faults().iter().filter(|f| f.at_ns >= from) {
+        let until = job.until_ns.unwrap_or(u64::MAX);
+        let mut run = recipe.schedule.faults().iter();
+        for f in run.by_ref().filter(|f| (from..until).contains(&f.at_ns)) {
             while wanted.first().is_some_and(|t| *t <= f.at_ns) {
                 snapshots.push(offer(&m, wanted.remove(0)));
             }
@@ -156,6 +158,7 @@ impl Runner for LadderRunner {
             failure,
             start_ns: Some(0),
             applied: recipe.schedule.faults().to_vec(),
+            recipe: recipe.clone(),
             stats: BranchStats {
                 instructions: 1000,
                 executed: 1000,

@@ -166,7 +166,7 @@ impl<S> Drop for Workers<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explore::runner::Recipe;
+    use crate::explore::{Aimed, Recipe};
 
     /// Branches that end when they may.
     struct Stuck(Arc<AtomicBool>);
@@ -199,6 +199,8 @@ mod tests {
             recipe: Recipe::default(),
             start: None,
             snapshots: Vec::new(),
+            until_ns: None,
+            aimed: Aimed::default(),
         };
         let jobs = || (0..3).map(job).collect();
         let stop = AtomicBool::new(false);

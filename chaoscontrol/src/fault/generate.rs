@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::aim::Aim;
 use super::catalogue::{Fault, FaultKind, Parts};
-use super::info::{Param, Sense, Shape};
+use super::info::{Param, Sense, Shape, Unit};
 use super::preset::Preset;
 use super::schedule::{FaultSchedule, ScheduledFault};
 use super::stream::Stream;
@@ -23,6 +23,10 @@ pub struct Generator {
     pub clients: usize,
     /// Virtual ns from setup in which faults are applied.
     pub duration_ns: u64,
+    /// Nothing is drawn for an instant before this, in virtual ns from setup.
+    pub from_ns: u64,
+    /// Whether what does nothing but undo other faults is drawn only behind them.
+    pub paired: bool,
     /// The most faults a fresh schedule gets.
     pub max_faults: usize,
     /// The plans that fresh schedules follow; without any, faults are drawn at random.
@@ -41,6 +45,8 @@ impl Default for Generator {
             vms: 3,
             clients: 0,
             duration_ns: 10_000_000_000,
+            from_ns: 0,
+            paired: false,
             max_faults: 16,
             presets: Vec::new(),
             tolerance: Tolerance::default(),
@@ -63,6 +69,14 @@ const UNDOING: [(FaultKind, FaultKind, u64); 11] = [
     (FaultKind::DiskFlushError, FaultKind::DiskHeal, 1),
     (FaultKind::DiskSlow, FaultKind::DiskHeal, 2),
     (FaultKind::DiskFull, FaultKind::DiskHeal, 2),
+];
+
+/// Kinds that are over in no time, and whose instant decides what they do.
+const BRIEF: [FaultKind; 4] = [
+    FaultKind::Preempt,
+    FaultKind::Irq,
+    FaultKind::Nmi,
+    FaultKind::SpuriousInterrupt,
 ];
 
 /// Kinds that do nothing but undo others.
@@ -111,7 +125,9 @@ impl Generator {
     pub fn generate(&self, stream: &mut Stream) -> FaultSchedule {
         if !self.presets.is_empty() {
             let preset = self.presets[stream.index(self.presets.len())];
-            let faults = preset.draw(self.servers(), self.duration_ns, stream);
+            let room = self.duration_ns.saturating_sub(self.from_ns);
+            let mut faults = preset.draw(self.servers(), room, stream);
+            faults.iter_mut().for_each(|f| f.at_ns += self.from_ns);
             return self.keep(FaultSchedule::new(faults));
         }
         // Few faults are likelier than many: small schedules are easier to understand.
@@ -154,26 +170,30 @@ impl Generator {
             .copied()
             .filter(|aim| !self.targets(*aim).is_empty())
             .collect();
+        let first = |aim: &Aim| !PURE.contains(&aim.kind) && aim.kind != FaultKind::Restart;
+        let fitting = match self.paired && fitting.iter().any(first) {
+            true => fitting.into_iter().filter(first).collect(),
+            false => fitting,
+        };
         let aim = *stream.pick(&fitting)?;
         let kind = aim.kind;
         let target = self.target(aim, stream)?;
         let params = kind.info().params.iter();
         let amounts = params.map(|p| Some(draw(p, stream))).collect();
+        let at_ns = self.time(stream);
         let fault = Parts {
             kind,
             target,
             amounts,
         }
         .build()?;
-        Some(ScheduledFault {
-            at_ns: self.time(stream),
-            fault,
-        })
+        Some(ScheduledFault { at_ns, fault })
     }
 
     /// A random instant, rounded to a tick of 1 ms.
     pub fn time(&self, stream: &mut Stream) -> u64 {
-        stream.below(self.duration_ns / 1_000_000) * 1_000_000
+        let room = self.duration_ns.saturating_sub(self.from_ns);
+        self.from_ns + stream.below(room / 1_000_000) * 1_000_000
     }
 
     /// The same fault with another target or amount.
@@ -196,6 +216,36 @@ impl Generator {
             }
         }
         parts.build()
+    }
+
+    /// More of one of `faults` that are over in no time, each time elsewhere: what a single one hits
+    /// is chance. None if all of them last, so that once is enough.
+    pub fn burst(&self, faults: &[ScheduledFault], stream: &mut Stream) -> Vec<ScheduledFault> {
+        let brief = faults.iter().filter(|f| BRIEF.contains(&f.fault.kind()));
+        let brief: Vec<&ScheduledFault> = brief.collect();
+        let Some(fault) = stream.pick(&brief) else {
+            return Vec::new();
+        };
+        let every = (20 + stream.below(80)) * 1_000_000;
+        let soon = every as i64 / 1_000;
+        let times = self.max_faults as u64 / 2 + stream.below(self.max_faults as u64 + 1);
+        let instants = (1..=times).map(|i| fault.at_ns.saturating_add(i * every));
+        let instants = instants.filter(|at_ns| *at_ns < self.duration_ns);
+        instants
+            .filter_map(|at_ns| {
+                let mut parts = fault.fault.parts();
+                let params = parts.kind.info().params.iter();
+                for (p, amount) in params.zip(&mut parts.amounts) {
+                    *amount = Some(match p.unit {
+                        // Few enough to retire before the next one comes.
+                        Unit::Instructions => stream.range(p.min.max(1), soon),
+                        _ => draw(p, stream),
+                    });
+                }
+                let fault = parts.build()?;
+                Some(ScheduledFault { at_ns, fault })
+            })
+            .collect()
     }
 
     fn targets(&self, aim: Aim) -> Range<usize> {
@@ -245,7 +295,11 @@ impl Generator {
         if self.aim_at(*kind, &target).is_none() || !stream.chance(*odds, 4) {
             return None;
         }
-        let later = 50_000_000 + stream.below(3_000) * 1_000_000;
+        let most = match self.paired {
+            true => self.duration_ns.saturating_sub(fault.at_ns) / 1_000_000,
+            false => 3_000,
+        };
+        let later = 50_000_000 + stream.below(most.min(3_000)) * 1_000_000;
         let at_ns = fault.at_ns.saturating_add(later);
         let fault = Parts {
             kind: *kind,

@@ -5,6 +5,7 @@
 //! That keeps one description of each fault (its name, parameters, words and
 //! ranges) for generation, text files, reports and shrinking alike.
 
+mod activity;
 mod aim;
 mod amount;
 mod catalogue;
@@ -19,6 +20,7 @@ mod table;
 mod text;
 mod tolerance;
 
+pub use activity::Activity;
 pub use aim::{Aim, Whom};
 pub use amount::{format_time, parse_time};
 pub use catalogue::{Fault, FaultKind, Parts};

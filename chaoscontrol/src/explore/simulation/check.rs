@@ -48,7 +48,7 @@ impl Simulation {
         let Some(start_ns) = self.start_ns() else {
             return;
         };
-        if self.failure().is_some() || self.trouble.is_some() || !self.is_over() {
+        if self.failure().is_some() || self.trouble.is_some() || self.cut_off || !self.is_over() {
             return;
         }
         let vms = self.scenario.cluster.vms;

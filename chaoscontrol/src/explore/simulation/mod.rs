@@ -26,7 +26,9 @@ use crate::cluster::{
 };
 use crate::cpu::soft::coverage::CodeMap;
 use crate::cpu::{CpuError, Engine};
-use crate::fault::{Fault, FaultEngine, FaultKind, FaultSchedule, Phase, ScheduledFault, Timing};
+use crate::fault::{
+    Activity, Fault, FaultEngine, FaultKind, FaultSchedule, Phase, ScheduledFault, Timing,
+};
 use crate::machine::{DeterministicVm, EdgeCounters, Off, VmSnapshot};
 use crate::oracle::history::{Record, RecordError};
 use crate::oracle::{Failure, FailureKind, Moment, PropertyOracle};
@@ -79,6 +81,8 @@ pub struct Tally {
     pub spins: u64,
     /// The faults that were applied, bodies' and recoveries included, by virtual ns after setup.
     pub applied: Vec<ScheduledFault>,
+    /// Which server has most to do.
+    pub activity: Activity,
 }
 
 /// A cluster under test.
@@ -95,6 +99,8 @@ pub struct Simulation {
     /// What `check` is to see, if there is one.
     record: Option<Record>,
     trouble: Option<Trouble>,
+    /// Whoever runs the branch has seen enough of it.
+    cut_off: bool,
 }
 
 /// What ends a branch without a verdict.
@@ -185,6 +191,7 @@ impl Simulation {
             sent: 0,
             timeline: None,
             trouble: None,
+            cut_off: false,
             scenario,
             cluster,
         })
@@ -298,7 +305,7 @@ impl Simulation {
     /// Whether the branch has come to its end: it failed, its time is up, or every body
     /// that counts has returned.
     pub fn is_over(&self) -> bool {
-        if self.trouble.is_some() {
+        if self.trouble.is_some() || self.cut_off {
             return true;
         }
         if self.oracle.failure().is_some() || self.engine.phase(self.now()) == Phase::Over {
@@ -310,6 +317,11 @@ impl Simulation {
             && (0..cluster.vms)
                 .filter(counts)
                 .all(|vm| self.oracle.finished().contains(&vm))
+    }
+
+    /// Lets the branch end here, without a verdict on what it would have come to.
+    pub fn cut_off(&mut self) {
+        self.cut_off = true;
     }
 
     /// The whole of it at this moment.
@@ -344,6 +356,7 @@ impl Simulation {
             .copy_from_slice(&checkpoint.edges);
         self.timeline = None;
         self.trouble = None;
+        self.cut_off = false;
         Ok(())
     }
 
@@ -449,6 +462,13 @@ impl Simulation {
 
     fn count_work(&mut self) {
         (0..self.scenario.cluster.vms).for_each(|vm| self.count(vm));
+        if let Some(start_ns) = self.start_ns() {
+            let at_ns = self.now().saturating_sub(start_ns);
+            for vm in 0..self.scenario.servers() {
+                let sent = self.cluster.slot(vm).sent_bytes;
+                self.tally.activity.add(at_ns, vm, sent);
+            }
+        }
     }
 
     /// Adds what VM `vm` has done since it was last counted. A machine without power is no part

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use super::signs::signs;
 use super::{Checkpoint, Scenario, Simulation};
 use crate::cluster::NetworkStats;
-use crate::cpu::Engine;
 use crate::explore::{
     BranchResult, BranchStats, Coverage, Job, Offered, Recipe, Runner, RunnerError, RunnerFactory,
 };
@@ -98,12 +97,14 @@ impl Runner for SimulationRunner {
 
     fn run(&mut self, job: &Job<Checkpoint>) -> Result<BranchResult<Checkpoint>, RunnerError> {
         let mut snapshots = Vec::new();
+        let mut schedule = job.recipe.schedule.clone();
+        let aims = job.aimed.instants(&schedule);
         let mut before = job.start.as_ref().map_or(0, Checkpoint::instructions);
         // Where memory was too short for a snapshot, the way to it is run again, and not counted:
         // what a search has cost depends on no host.
         let fork = job.recipe.reseeds.last().map(|last| last.at_ns);
         let fork = fork.filter(|_| job.start.is_none());
-        let mut stops = job.snapshots.clone();
+        let mut stops = [&job.snapshots[..], &aims, job.until_ns.as_slice()].concat();
         stops.extend(fork);
         stops.sort_unstable();
         stops.dedup();
@@ -115,22 +116,28 @@ impl Runner for SimulationRunner {
                 if fork == Some(at_ns) {
                     before = simulation.tally().instructions;
                 }
-                if !job.snapshots.contains(&at_ns) {
-                    return;
+                if aims.contains(&at_ns) {
+                    let activity = &simulation.tally().activity;
+                    if job.aimed.resolve(&mut schedule, at_ns, activity) {
+                        simulation.reschedule(schedule.clone());
+                    }
                 }
-                let snapshot = simulation.checkpoint();
-                snapshots.push(Offered {
-                    at_ns,
-                    bytes: snapshot.owned_bytes(),
-                    snapshot,
-                });
+                if job.snapshots.contains(&at_ns) {
+                    let snapshot = simulation.checkpoint();
+                    snapshots.push(Offered {
+                        at_ns,
+                        bytes: snapshot.owned_bytes(),
+                        snapshot,
+                    });
+                }
+                if job.until_ns == Some(at_ns) {
+                    simulation.cut_off();
+                }
             },
         )?;
         let tally = simulation.tally().clone();
         let mut coverage = sparse(simulation.edges().get());
-        if simulation.engine() == Engine::Kvm {
-            coverage.extend(signs(&tally, simulation.oracle()));
-        }
+        coverage.extend(signs(&tally, simulation.oracle()));
         // What a guest did that was not left alone may not happen again.
         let reliable = tally.spins == 0;
         Ok(BranchResult {
@@ -139,6 +146,10 @@ impl Runner for SimulationRunner {
             failure: simulation.failure().cloned().filter(|_| reliable),
             start_ns: simulation.start_ns(),
             applied: tally.applied,
+            recipe: Recipe {
+                schedule,
+                ..job.recipe.clone()
+            },
             stats: BranchStats {
                 faults: tally.faults,
                 packets: packets(simulation.network()),
@@ -181,7 +192,7 @@ fn packets(stats: &NetworkStats) -> BTreeMap<&'static str, u64> {
 mod tests {
     use super::*;
     use crate::cluster::ClusterConfig;
-    use crate::explore::Reseed;
+    use crate::explore::{Aimed, Reseed};
     use crate::machine::testing::beacon_guest;
     use crate::machine::{DeterministicVm, VmConfig};
 
@@ -223,6 +234,8 @@ mod tests {
             },
             start,
             snapshots: vec![50 * MS],
+            until_ns: None,
+            aimed: Aimed::default(),
         }
     }
 

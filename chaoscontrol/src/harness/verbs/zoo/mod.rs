@@ -69,7 +69,6 @@ pub fn zoo(mut arguments: Arguments) -> Result<ExitCode, String> {
 
     let mut results = Results::open(&arguments.package)?;
     let mut runs = Vec::new();
-    let mut unexpected = 0;
     for bug in &bugs {
         let world = arguments.world_of(bug.case, |settings| settings.wall_limit_ns = 0)?;
         for (&strategy, seed) in strategies
@@ -86,7 +85,6 @@ pub fn zoo(mut arguments: Arguments) -> Result<ExitCode, String> {
                     }
                     if let Some(other) = other {
                         eprintln!("chaoscontrol: {run}, but something else: {other}");
-                        unexpected += 1;
                     } else {
                         eprintln!("chaoscontrol: {run}");
                     }
@@ -101,7 +99,7 @@ pub fn zoo(mut arguments: Arguments) -> Result<ExitCode, String> {
         true => println!("{}", table::json(budget, &runs)),
         false => print!("{}", table::text(&runs)),
     }
-    Ok(ExitCode::from(u8::from(unexpected > 0)))
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The bugs of these names; without one, all.

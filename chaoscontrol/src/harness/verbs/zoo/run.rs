@@ -40,6 +40,7 @@ impl Run {
             strategy,
             rounds: u64::MAX,
             instructions: Some(budget),
+            wanted: Some(bug.expected.to_owned()),
             ..options(world, Vec::new())
         };
         let is_it = |found: &crate::explore::Bug| {

@@ -1,0 +1,235 @@
+//! Faults aimed at the server that has most to do. Who that will be is not known when a branch is
+//! planned, and each fault may change it; so a plan only says which faults are aimed, and the one who
+//! runs the branch names their targets when they are due. What was run is a plain recipe again.
+
+use crate::fault::{
+    Activity, FaultKind, FaultSchedule, Generator, ScheduledFault, Shape, Stream, Target, Tolerance,
+};
+
+/// So many faults of three are aimed, if they can be.
+const ODDS: u64 = 2;
+
+/// Kinds whose targets follow from the faults that they undo.
+const FOLLOWING: [FaultKind; 4] = [
+    FaultKind::Restart,
+    FaultKind::Resume,
+    FaultKind::Release,
+    FaultKind::ContinueProcess,
+];
+
+/// The faults of a schedule that are to hit whoever is busiest when they are due.
+#[derive(Clone, Debug, Default)]
+pub struct Aimed {
+    /// Their indices in the schedule, in order.
+    faults: Vec<usize>,
+    tolerance: Tolerance,
+    servers: usize,
+}
+
+/// Says which faults are aimed.
+pub(super) struct Aimer<'a> {
+    pub generator: &'a Generator,
+    /// Faults before this instant (virtual ns after setup) have happened.
+    pub from_ns: u64,
+}
+
+impl Aimer<'_> {
+    /// Chooses faults of `schedule` to be aimed; partitions among them are made to cut off a server.
+    pub fn aim(&self, schedule: &mut FaultSchedule, stream: &mut Stream) -> Aimed {
+        let servers = self.generator.vms - self.generator.clients;
+        let mut chosen: Vec<ScheduledFault> = schedule.faults().to_vec();
+        let mut aimed = Vec::new();
+        for (i, fault) in chosen.iter_mut().enumerate() {
+            let mut parts = fault.fault.parts();
+            if fault.at_ns < self.from_ns
+                || FOLLOWING.contains(&parts.kind)
+                || !stream.chance(ODDS, 3)
+            {
+                continue;
+            }
+            match &parts.target {
+                Target::Vm(vm) | Target::Process(vm, _) if *vm < servers => {}
+                Target::Sides(..) if servers > 1 => {
+                    let server = stream.index(servers);
+                    parts.target = self.cut_off(server, servers, stream);
+                    match parts.build() {
+                        Some(cut) => fault.fault = cut,
+                        None => continue,
+                    }
+                }
+                _ => continue,
+            }
+            aimed.push(i);
+        }
+        let reshaped = FaultSchedule::new(chosen);
+        if self.generator.allows(&reshaped) {
+            *schedule = reshaped;
+        } else {
+            aimed.retain(|i| schedule.faults()[*i].fault.kind().info().shape == Shape::Vm);
+        }
+        Aimed {
+            faults: aimed,
+            tolerance: self.generator.tolerance.clone(),
+            servers,
+        }
+    }
+
+    /// `server` on one side, the others on the other one; clients stay with it, go with the others,
+    /// or reach both.
+    fn cut_off(&self, server: usize, servers: usize, stream: &mut Stream) -> Target {
+        let place = stream.below(3);
+        let clients = servers..self.generator.vms;
+        let with = clients.clone().filter(|_| place == 0);
+        let without = clients.filter(|_| place == 1);
+        let others = (0..servers).filter(|vm| *vm != server);
+        let alone: Vec<usize> = std::iter::once(server).chain(with).collect();
+        let rest: Vec<usize> = others.chain(without).collect();
+        match stream.chance(1, 2) {
+            true => Target::Sides(alone, rest),
+            false => Target::Sides(rest, alone),
+        }
+    }
+}
+
+impl Aimed {
+    /// The instants at which somebody has to be named, in order, in virtual ns after setup.
+    pub fn instants(&self, schedule: &FaultSchedule) -> Vec<u64> {
+        let of = |i: &usize| schedule.faults().get(*i).map(|f| f.at_ns);
+        let mut instants: Vec<u64> = self.faults.iter().filter_map(of).collect();
+        instants.dedup();
+        instants
+    }
+
+    /// Names the targets of the faults at `at_ns`: from then on the server that the plan names and
+    /// the busiest one have changed places. True if that changed `schedule`.
+    pub fn resolve(&self, schedule: &mut FaultSchedule, at_ns: u64, activity: &Activity) -> bool {
+        let Some(busiest) = activity.busiest() else {
+            return false;
+        };
+        let mut changed = false;
+        for i in &self.faults {
+            let faults = schedule.faults();
+            if faults.get(*i).is_none_or(|fault| fault.at_ns != at_ns) {
+                continue;
+            }
+            let Some(named) = self.named(&faults[*i]).filter(|vm| *vm != busiest) else {
+                continue;
+            };
+            let mut swapped = faults.to_vec();
+            for fault in &mut swapped[*i..] {
+                let mut parts = fault.fault.parts();
+                swap(&mut parts.target, named, busiest);
+                if let Some(other) = parts.build() {
+                    fault.fault = other;
+                }
+            }
+            let swapped = FaultSchedule::new(swapped);
+            if self.tolerance.allows(&swapped, self.servers) {
+                *schedule = swapped;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// The server that a fault is aimed at so far: of a partition, the one that is alone.
+    fn named(&self, fault: &ScheduledFault) -> Option<usize> {
+        let alone = |side: &[usize]| {
+            let mut servers = side.iter().copied().filter(|vm| *vm < self.servers);
+            let first = servers.next()?;
+            servers.next().is_none().then_some(first)
+        };
+        match fault.fault.parts().target {
+            Target::Vm(vm) | Target::Process(vm, _) => Some(vm),
+            Target::Sides(a, b) => alone(&a).or_else(|| alone(&b)),
+            Target::All => None,
+        }
+    }
+}
+
+/// Lets two VMs change places.
+fn swap(target: &mut Target, one: usize, other: usize) {
+    let change = |vm: &mut usize| {
+        if *vm == one {
+            *vm = other;
+        } else if *vm == other {
+            *vm = one;
+        }
+    };
+    match target {
+        Target::Vm(vm) | Target::Process(vm, _) => change(vm),
+        Target::Sides(a, b) => a.iter_mut().chain(b).for_each(change),
+        Target::All => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy(vm: usize) -> Activity {
+        let mut activity = Activity::default();
+        activity.add(0, vm, 1);
+        activity
+    }
+
+    #[test]
+    fn what_undoes_a_fault_goes_where_the_fault_went() {
+        let plan = "+1 s kill vm 0\n+2 s kill vm 1\n+3 s restart vm 0\n+4 s partition {2} | {0, 1}";
+        let mut schedule: FaultSchedule = plan.parse().unwrap();
+        let aimed = Aimed {
+            faults: vec![0, 3],
+            servers: 3,
+            ..Aimed::default()
+        };
+        let at = aimed.instants(&schedule);
+        assert_eq!(at, [1_000_000_000, 4_000_000_000]);
+        assert!(!aimed.resolve(&mut schedule, at[0], &Activity::default()));
+        assert!(aimed.resolve(&mut schedule, at[0], &busy(2)));
+        assert!(aimed.resolve(&mut schedule, at[1], &busy(1)));
+        let run = "+1 s kill vm 2\n+2 s kill vm 1\n+3 s restart vm 2\n+4 s partition {1} | {2, 0}";
+        assert_eq!(schedule, run.parse().unwrap());
+    }
+
+    #[test]
+    fn aiming_stays_inside_the_tolerance() {
+        let tolerance = Tolerance::parse(&["kill: 1"]).unwrap();
+        let mut schedule: FaultSchedule = "+1 s kill vm 0\n+2 s kill vm 0".parse().unwrap();
+        let aimed = Aimed {
+            faults: vec![1],
+            tolerance,
+            servers: 3,
+        };
+        assert!(!aimed.resolve(&mut schedule, 2_000_000_000, &busy(1)));
+    }
+
+    #[test]
+    fn plans_are_aimed_where_servers_are_hit() {
+        let generator = Generator {
+            vms: 4,
+            clients: 1,
+            ..Generator::default()
+        };
+        let (mut all, mut cut) = (0, 0);
+        for seed in 0..200 {
+            let mut stream = Stream::new(seed, "aim", &[]);
+            let drawn = generator.generate(&mut stream);
+            let mut schedule = drawn.clone();
+            let aimer = Aimer {
+                generator: &generator,
+                from_ns: 2_000_000_000,
+            };
+            let aimed = aimer.aim(&mut schedule, &mut stream);
+            schedule.check(4, generator.duration_ns).unwrap();
+            assert_eq!(schedule.len(), drawn.len());
+            for i in &aimed.faults {
+                let fault = &schedule.faults()[*i];
+                assert!(fault.at_ns >= aimer.from_ns);
+                assert!(aimed.named(fault).is_some_and(|vm| vm < 3), "{fault:?}");
+                cut += u32::from(matches!(fault.fault.parts().target, Target::Sides(..)));
+            }
+            all += aimed.faults.len();
+        }
+        assert!(all > 200 && cut > 20, "{all} {cut}");
+    }
+}
