@@ -12,6 +12,10 @@ use super::{Command, Ending, Outcome};
 /// How often a silent command is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long an ended command's output is listened to: a process that it left behind may keep
+/// it open, or say something for ever.
+const LEFT: Duration = Duration::from_secs(1);
+
 /// Runs `command`, and gives its output to `sink` as it comes.
 pub fn run(command: &Command, sink: &mut dyn FnMut(&[u8])) -> (Ending, Duration) {
     let begun = Instant::now();
@@ -65,28 +69,32 @@ fn watch(
 ) -> Ending {
     let (chunks, heard) = mpsc::channel();
     thread::spawn(move || read(output, &chunks));
-    let mut ended = None;
+    let mut ended: Option<(Ending, Instant)> = None;
     loop {
         match heard.recv_timeout(LOOK) {
             Ok(chunk) => sink(&chunk),
-            // A process that it left behind may keep the output open: no reason to wait.
-            Err(RecvTimeoutError::Timeout) if ended.is_some() => break,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) if ended.is_some() => break,
             Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK),
         }
-        if ended.is_none() {
-            ended = match child.try_wait() {
-                Ok(None) if Instant::now() >= deadline => {
-                    kill(&mut child);
-                    Some(Ending::TimedOut)
-                }
-                Ok(status) => status.map(ending),
-                Err(error) => Some(Ending::NotStarted(error.to_string())),
-            };
+        match &ended {
+            Some((_, at)) if at.elapsed() >= LEFT => break,
+            Some(_) => {}
+            None => {
+                let ending = match child.try_wait() {
+                    Ok(None) if Instant::now() >= deadline => {
+                        kill(&mut child);
+                        Some(Ending::TimedOut)
+                    }
+                    Ok(status) => status.map(ending),
+                    Err(error) => Some(Ending::NotStarted(error.to_string())),
+                };
+                ended = ending.map(|ending| (ending, Instant::now()));
+            }
         }
     }
-    ended.expect("the loop ends with an ending")
+    let (ending, _) = ended.expect("the loop ends with an ending");
+    ending
 }
 
 fn read(mut output: PipeReader, chunks: &mpsc::Sender<Vec<u8>>) {
@@ -167,6 +175,9 @@ mod tests {
         let outcome = collect(&shell("sleep 60 & echo gone"), &mut |_| {});
         assert_eq!(outcome.ending, Ending::Exited(0));
         assert_eq!(outcome.output, "gone\n");
+        let talks = "timeout 60 sh -c 'while :; do echo more; done' & echo gone";
+        let outcome = collect(&shell(talks), &mut |_| {});
+        assert_eq!(outcome.ending, Ending::Exited(0));
         assert!(begun.elapsed() < Duration::from_secs(30));
     }
 }

@@ -173,6 +173,40 @@ fn upsets_come_alike_on_both_engines() {
     assert_eq!(soft, kvm);
 }
 
+/// An interrupt in the handler of a non-maskable one does not end that: only IRET does.
+#[test]
+fn an_interrupt_lets_no_further_nmi_in() {
+    if !can_run() {
+        return;
+    }
+    let [soft, kvm] = [Engine::Soft, Engine::Kvm].map(|engine| {
+        let mut vm = machine(engine, &beacon_guest());
+        // Vector 2 leads to `sti; hlt; iretq`, in which the timer's interrupt comes.
+        let mut gate = [0; 16];
+        vm.read_memory(0x10_1200, &mut gate).unwrap();
+        gate[..2].copy_from_slice(&0x0300_u16.to_le_bytes());
+        vm.ram.write(0x10_1020, &gate).unwrap();
+        vm.ram.write(0x10_0300, &[0xFB, 0xF4, 0x48, 0xCF]).unwrap();
+        vm.run_until(3 * MS);
+        vm.nmi();
+        let mut seen = Vec::new();
+        for _ in 0..20 {
+            vm.run(&Until {
+                exits: Some(1),
+                ..Until::default()
+            });
+            let state = vm.cpu.state();
+            seen.push((state.rip, state.halted, state.nmi_blocked));
+        }
+        assert_eq!(vm.off(), None, "{engine:?}");
+        seen
+    });
+    let in_the_timers = |rip| (0x10_0100..0x10_0180).contains(&rip);
+    let held_off = |(rip, _, blocked): &(u64, bool, bool)| *blocked && in_the_timers(*rip);
+    assert!(soft.iter().any(held_off), "{soft:x?}");
+    assert_eq!(soft, kvm);
+}
+
 #[test]
 fn time_is_let_pass_for_a_guest_that_spins_and_the_run_is_marked() {
     if !can_run() {
