@@ -55,6 +55,7 @@ pub fn begin(teller: &Teller<'_>, options: Options, resume: bool) -> Result<Begi
             kept,
             state,
         }),
+        time_ns: 0,
     })
 }
 

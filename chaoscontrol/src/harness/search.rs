@@ -56,6 +56,8 @@ pub struct Begin {
     pub options: Options,
     /// What is kept, if it is.
     pub keep: Option<Keep>,
+    /// Host ns after which it explores no further, and shrinks what it found; 0 is never.
+    pub time_ns: u64,
 }
 
 /// What is kept of an exploration.
@@ -75,6 +77,7 @@ impl From<Options> for Begin {
         Begin {
             options,
             keep: None,
+            time_ns: 0,
         }
     }
 }
@@ -134,7 +137,11 @@ pub fn search(
     let settings = &world.settings;
     let mut crew = Crew::gather(&case.name(), settings, Arc::clone(&world.scenario))?;
     let workers = &mut crew.workers;
-    let Begin { options, mut keep } = begin.into();
+    let Begin {
+        options,
+        mut keep,
+        time_ns,
+    } = begin.into();
     let state = keep.as_mut().and_then(|keep| keep.state.take());
     let mut explorer = match &state {
         None => Explorer::new(options, verdicts(case)),
@@ -150,7 +157,11 @@ pub fn search(
     };
     let began = Instant::now();
     watch.during(|stop| {
-        let outcome = explorer.explore(workers, stop, &mut listener)?;
+        let mut explore = |stop: &AtomicBool| explorer.explore(workers, stop, &mut listener);
+        let outcome = match time_ns {
+            0 => explore(stop)?,
+            ns => Watch::new(ns).during(explore)?,
+        };
         let elapsed = began.elapsed();
         if let Some(recorder) = &mut listener.recorder {
             recorder.ended(&outcome, &explorer.standing());

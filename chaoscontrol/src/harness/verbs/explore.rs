@@ -47,7 +47,8 @@ impl Wanted {
         settings.rounds = self.rounds.unwrap_or(settings.rounds);
         settings.seed = self.seed.unwrap_or(settings.seed);
         settings.workers = self.workers.unwrap_or(settings.workers);
-        settings.wall_limit_ns = self.time_ns.unwrap_or(0);
+        // What `--time` found is shrunk after it.
+        settings.wall_limit_ns = 0;
         settings.shard = self.shard.or(settings.shard);
     }
 }
@@ -79,7 +80,8 @@ fn explore(mut arguments: Arguments, resume: bool) -> Result<ExitCode, String> {
     let mut options = options(&world, initial(recorded, &world.settings));
     options.stop_at_failure = false;
     options.strategy = wanted.mode.unwrap_or(options.strategy);
-    let begin = begin(&teller, options, resume)?;
+    let mut begin = begin(&teller, options, resume)?;
+    begin.time_ns = wanted.time_ns.unwrap_or(0);
     let keep = begin.keep.as_ref();
     let folder = keep.map(|keep| keep.folder.clone());
     let folder = folder.ok_or("the exploration has no folder")?;
@@ -128,7 +130,11 @@ fn tell(teller: &Teller<'_>, mut searched: Searched) -> Result<ExitCode, String>
     print!("{}", recorder.kept().render());
     println!("{}", recorder.folder().path().display());
     if searched.outcome.ended == Ended::Stopped {
-        println!("{}; `cargo chaos resume` goes on", searched.cut());
+        let why = match signals::stopped() {
+            true => "interrupted",
+            false => "time is up",
+        };
+        println!("{why}; `cargo chaos resume` goes on");
     }
     Ok(status(recorder))
 }
