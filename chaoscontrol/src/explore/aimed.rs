@@ -9,9 +9,8 @@ use crate::fault::{
 /// So many faults of three are aimed, if they can be.
 const ODDS: u64 = 2;
 
-/// Kinds whose targets follow from the faults that they undo.
-const FOLLOWING: [FaultKind; 4] = [
-    FaultKind::Restart,
+/// Kinds whose targets follow from the faults that they undo, as that of a restart after a kill does.
+const FOLLOWING: [FaultKind; 3] = [
     FaultKind::Resume,
     FaultKind::Release,
     FaultKind::ContinueProcess,
@@ -38,13 +37,17 @@ impl Aimer<'_> {
     pub fn aim(&self, schedule: &mut FaultSchedule, stream: &mut Stream) -> Aimed {
         let servers = self.generator.vms - self.generator.clients;
         let mut chosen: Vec<ScheduledFault> = schedule.faults().to_vec();
-        let mut aimed = Vec::new();
+        let (mut aimed, mut killed) = (Vec::new(), Vec::new());
         for (i, fault) in chosen.iter_mut().enumerate() {
             let mut parts = fault.fault.parts();
-            if fault.at_ns < self.from_ns
-                || FOLLOWING.contains(&parts.kind)
-                || !stream.chance(ODDS, 3)
-            {
+            let follows = match parts.kind {
+                FaultKind::Restart => killed.contains(&parts.target),
+                kind => FOLLOWING.contains(&kind),
+            };
+            if parts.kind == FaultKind::Kill {
+                killed.push(parts.target.clone());
+            }
+            if fault.at_ns < self.from_ns || follows || !stream.chance(ODDS, 3) {
                 continue;
             }
             match &parts.target {

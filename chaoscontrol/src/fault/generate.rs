@@ -170,7 +170,7 @@ impl Generator {
             .copied()
             .filter(|aim| !self.targets(*aim).is_empty())
             .collect();
-        let first = |aim: &Aim| !PURE.contains(&aim.kind) && aim.kind != FaultKind::Restart;
+        let first = |aim: &Aim| !PURE.contains(&aim.kind);
         let fitting = match self.paired && fitting.iter().any(first) {
             true => fitting.into_iter().filter(first).collect(),
             false => fitting,
