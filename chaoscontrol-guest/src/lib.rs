@@ -23,6 +23,7 @@
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod catalog;
+mod guide;
 pub mod history;
 mod macros;
 pub mod protocol;
@@ -59,6 +60,7 @@ pub use transport::inside;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::catalog::{SITES, Site};
+    pub use crate::guide::Guide;
     pub use crate::protocol::PropertyKind;
     pub use crate::sdk::{agree, assert};
     pub use linkme;

@@ -28,8 +28,8 @@ pub enum Kind {
     Faults,
     /// A file or a function.
     Schedule,
-    /// One of these engines.
-    Engine(&'static [&'static str]),
+    /// One of these words, each in capitals a variant of the type named.
+    Word(&'static str, &'static [&'static str]),
     /// Where the `chaoscontrol` crate is.
     Crate,
     /// One preset's name, or a list of them.
@@ -38,8 +38,6 @@ pub enum Kind {
     Tolerance,
     /// A function that judges branches.
     Check,
-    /// Planned: a later version will take it.
-    Planned,
 }
 
 /// A key.
@@ -70,6 +68,7 @@ pub const KEYS: [Key; 28] = [
     key("duration", "duration_ns", Kind::Time(SHORT, LONG)),
     key("quiet", "quiet_ns", Kind::Time(0, LONG)),
     key("seed", "seed", Kind::Number(0, u64::MAX, "u64")),
+    key("mode", "mode", Kind::Word("Mode", &["faults", "inputs", "hybrid"])),
     key("faults", "faults", Kind::Faults),
     key("preset", "presets", Kind::Presets),
     key("tolerance", "tolerance", Kind::Tolerance),
@@ -81,7 +80,7 @@ pub const KEYS: [Key; 28] = [
     key("packages", "packages", Kind::Texts),
     key("files", "files", Kind::Texts),
     key("kernel", "kernel", Kind::Text),
-    key("engine", "engine", Kind::Engine(&["soft", "kvm", "auto"])),
+    key("engine", "engine", Kind::Word("EngineChoice", &["soft", "kvm", "auto"])),
     key("epoch", "epoch", Kind::Epoch(0, 4_102_444_800)),
     key("instruction_ns", "instruction_ns", Kind::Number(1, 1000, "u64")),
     key("must_finish", "must_finish", Kind::Bool),
@@ -90,7 +89,6 @@ pub const KEYS: [Key; 28] = [
     key("wall_limit", "wall_limit_ns", Kind::Time(0, LONG)),
     key("check", "check", Kind::Check),
     key("crate", "", Kind::Crate),
-    key("mode", "", Kind::Planned),
 ];
 
 /// The faults that `faults = [...]` may name and that reach all VMs, in the catalogue's order.
@@ -174,9 +172,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The names of the keys that can be used.
-pub fn usable() -> impl Iterator<Item = &'static str> {
-    KEYS.iter()
-        .filter(|key| key.kind != Kind::Planned)
-        .map(|key| key.name)
+/// The names of all keys.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.name)
 }

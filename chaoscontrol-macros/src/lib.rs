@@ -32,6 +32,7 @@ use syn::parse_macro_input;
 /// | `duration` | time | how long faults are applied, virtual |
 /// | `quiet` | time | the period without faults after that, virtual |
 /// | `seed` | number | the master seed |
+/// | `mode` | `"faults"`, `"inputs"`, `"hybrid"` | what the search varies: faults (the default), what guests are answered when they call `random_choice` and `get_random` (no faults then), or both |
 /// | `faults` | `["partition", "kill", "kill clients", ..]` | the faults that may be drawn; `[]`: none. Those of the network reach all VMs, others servers, or with ` clients` behind the name clients |
 /// | `preset` | `"bridge"`, `["isolate-one", ..]` | plans that fresh schedules follow; without `faults`, the search varies only the faults that these consist of |
 /// | `tolerance` | `"down: minority"`, `["down: 1", "disk: none", ..]` | what the system promises to survive, as how many servers may suffer at once (a number, `none`, `minority`, `all but one`) from a fault, a class of faults, or being `down`; the search stays inside it |

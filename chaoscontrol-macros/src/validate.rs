@@ -27,7 +27,17 @@ struct Checked {
 }
 
 /// Keys that say how to explore, which a fixed schedule does not.
-const EXPLORING: [&str; 5] = ["rounds", "branches", "faults", "preset", "tolerance"];
+const EXPLORING: [&str; 6] = [
+    "rounds",
+    "branches",
+    "mode",
+    "faults",
+    "preset",
+    "tolerance",
+];
+
+/// Those of them that are about faults.
+const FAULTS: [&str; 3] = ["faults", "preset", "tolerance"];
 
 /// Checks the pairs of an attribute.
 pub fn validate(entries: Vec<Entry>, errors: &mut Errors) -> Attributes {
@@ -66,12 +76,8 @@ fn known_once(entries: Vec<Entry>, errors: &mut Errors) -> Vec<(&'static keys::K
         let what = match keys::find(&name) {
             None => format!(
                 "there is no key `{name}`{}\nkeys: {}",
-                hint(&name, keys::usable()),
-                keys::usable().collect::<Vec<_>>().join(", ")
-            ),
-            Some(key) if key.kind == Kind::Planned => format!(
-                "`{name}` is planned, but this version of chaoscontrol does not have it yet: \
-                 remove it"
+                hint(&name, keys::names()),
+                keys::names().collect::<Vec<_>>().join(", ")
             ),
             Some(key) if found.iter().any(|(other, _)| other.name == key.name) => {
                 format!("`{name}` is given twice: remove one")
@@ -112,6 +118,18 @@ fn conflicts(checked: &[Checked], errors: &mut Errors) {
     {
         let what = "`clients = 0` leaves nobody whom a fault for clients could hit";
         errors.push(Error::new_spanned(&faults.source, what));
+    }
+    if let Some(mode) = given("mode")
+        && mode.source.to_token_stream().to_string() == "\"inputs\""
+    {
+        for faults in FAULTS.iter().filter_map(|name| given(name)) {
+            let what = format!(
+                "`{}` is about faults, and `mode = \"inputs\"` has none: remove it, or say \
+                 `mode = \"hybrid\"`",
+                faults.key
+            );
+            errors.push(Error::new(faults.key.span(), what));
+        }
     }
     if given("schedule").is_some() {
         for exploring in EXPLORING.iter().filter_map(|name| given(name)) {

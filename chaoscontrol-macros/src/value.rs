@@ -62,8 +62,8 @@ pub fn check(key: &Key, value: &Expr, root: &TokenStream) -> Result<Value> {
         Kind::Tolerance => names(key, value, limit),
         Kind::Schedule => schedule(key, value, root),
         Kind::Check => judge(key, value, root),
-        Kind::Engine(names) => engine(key, value, names, root),
-        Kind::Crate | Kind::Planned => Ok(Value::new(TokenStream::new())),
+        Kind::Word(class, names) => word(key, value, class, names, root),
+        Kind::Crate => Ok(Value::new(TokenStream::new())),
     }
 }
 
@@ -357,7 +357,7 @@ fn limit(text: &str) -> std::result::Result<(), String> {
 }
 
 /// A name, which is that of a variant in small letters.
-fn engine(key: &Key, value: &Expr, names: &[&str], root: &TokenStream) -> Result<Value> {
+fn word(key: &Key, value: &Expr, class: &str, names: &[&str], root: &TokenStream) -> Result<Value> {
     let expected = format!("one of \"{}\"", names.join("\", \""));
     let name = text(key, value, &expected)?;
     if !names.contains(&name.value().as_str()) {
@@ -367,7 +367,8 @@ fn engine(key: &Key, value: &Expr, names: &[&str], root: &TokenStream) -> Result
     let mut variant = name.value();
     variant[..1].make_ascii_uppercase();
     let variant = proc_macro2::Ident::new(&variant, name.span());
-    let tokens = quote!(::core::option::Option::Some(#root::__private::EngineChoice::#variant));
+    let class = proc_macro2::Ident::new(class, name.span());
+    let tokens = quote!(::core::option::Option::Some(#root::__private::#class::#variant));
     Ok(Value::new(tokens))
 }
 

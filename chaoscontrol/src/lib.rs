@@ -59,6 +59,7 @@ pub fn optimized() -> bool {
 /// What the expansions of `#[chaos_test]` and `main!` need; no part of the interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::explore::Mode;
     pub use crate::explore::simulation::Check;
     pub use crate::harness::disk::Disk;
     pub use crate::harness::engine::EngineChoice;

@@ -3,9 +3,10 @@
 pub use std::time::Duration;
 
 pub use chaoscontrol_guest::{
-    Error, Node, Peer, Result, Role, assert_agree, assert_always, assert_always_or_unreachable,
-    assert_reachable, assert_sometimes, assert_unreachable, get_random, history, random_choice,
-    send_event, setup_complete,
+    Error, Node, Peer, Result, Role, assert_agree, assert_always, assert_always_greater_than,
+    assert_always_less_than, assert_always_or_unreachable, assert_reachable, assert_sometimes,
+    assert_sometimes_greater_than, assert_sometimes_less_than, assert_unreachable, get_random,
+    history, maximize, minimize, random_choice, send_event, setup_complete,
 };
 
 pub use crate::chaos_test;

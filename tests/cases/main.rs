@@ -2,6 +2,7 @@
 //! as its end allows.
 
 mod histories;
+mod inputs;
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

@@ -238,6 +238,13 @@ wire_enum! {
             /// What came of it.
             outcome: Outcome<'a>,
         },
+        /// How near a number came to where the search is to bring it.
+        22 => Guide {
+            /// Its value: the greater, the better.
+            value: i64,
+            /// The number's identity.
+            message: &'a str,
+        },
     }
 }
 
@@ -300,6 +307,7 @@ impl<'a> Message<'a> {
                 value,
                 ..
             } => &mut [file, message, key, value],
+            Self::Guide { message, .. } => &mut [message],
             Self::Event { name, details } => &mut [name, details],
             Self::Panic {
                 thread,

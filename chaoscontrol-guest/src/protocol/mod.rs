@@ -32,7 +32,7 @@ pub use message::{End, Message, PropertyKind, Stream};
 pub use wire::Error;
 
 /// Version of this protocol; both sides refuse any other.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The I/O port a guest writes to in order to send a message.
 pub const PORT: u16 = 0x0510;

@@ -76,6 +76,7 @@ fn messages() -> Vec<Message<'static>> {
         Message::Fault {
             fault: "clock skew vm 1 by -40 %",
         },
+        Message::Guide { value: -7, message },
         Message::ControlDone { id: 9, errno: 22 },
         Message::AgentError { text: "mount" },
         Message::ProgramStarted { pid: 3, name: "x" },

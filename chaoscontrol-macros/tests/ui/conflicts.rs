@@ -16,4 +16,10 @@ fn fixed_and_explored(_: Node) {}
 #[chaos_test(clients = 0, faults = ["loss", "kill clients"])]
 fn nobody_to_hit(_: Node) {}
 
+#[chaos_test(mode = "inputs", faults = ["kill"], tolerance = "down: 1")]
+fn no_faults_to_choose(_: Node) {}
+
+#[chaos_test(schedule = "faults.toml", mode = "hybrid")]
+fn nothing_to_vary(_: Node) {}
+
 fn main() {}

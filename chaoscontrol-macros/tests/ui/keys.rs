@@ -1,4 +1,4 @@
-//! Unknown, planned, repeated and malformed keys; all are reported at once.
+//! Unknown, repeated and malformed keys; all are reported at once.
 
 use chaoscontrol_macros::chaos_test;
 
@@ -8,7 +8,6 @@ struct Node;
     vm = 3,
     rounds = 5,
     nodes = 3,
-    mode = "tree",
     rounds = 6,
     quiet,
     seed =,

@@ -44,4 +44,7 @@ fn nothing(_: Node) {}
 #[chaos_test(disk = 64)]
 fn number(_: Node) {}
 
+#[chaos_test(mode = "input")]
+fn modes(_: Node) {}
+
 fn main() {}

@@ -10,7 +10,7 @@ use super::slot::{VmSlot, VmStatus};
 use super::snapshot::ClusterError;
 use crate::cpu::soft::coverage::CodeMap;
 use crate::machine::{
-    DeterministicVm, EdgeCounters, FULL_SPEED_PPM, Output, OutputKind, Stop, VmSnapshot,
+    Choices, DeterministicVm, EdgeCounters, FULL_SPEED_PPM, Output, OutputKind, Stop, VmSnapshot,
 };
 
 /// All state of a cluster but its machines. Plain data: its clone is its snapshot.
@@ -60,6 +60,7 @@ impl SimulationController {
             paused_ns: 0,
             life: Life::default(),
             disk: None,
+            choices: Choices::default(),
         };
         let state = ClusterState {
             now: 0,
@@ -162,6 +163,18 @@ impl SimulationController {
         }
     }
 
+    /// Lets VMs' random values be counted anew, with none settled.
+    pub fn clear_choices(&mut self) {
+        for slot in &mut self.state.slots {
+            slot.choices = Choices::default();
+        }
+    }
+
+    /// The random values that VM `vm` has asked for and those settled for it, over all its lives.
+    pub fn choices(&mut self, vm: usize) -> &mut Choices {
+        &mut self.state.slots[vm].choices
+    }
+
     /// Runs to the end of the running tick.
     pub fn run_tick(&mut self) -> Vec<ClusterEvent> {
         self.run_until(self.tick_end())
@@ -217,8 +230,11 @@ impl SimulationController {
                 continue;
             }
             let machine = &mut self.vms[vm];
+            let choices = &mut self.state.slots[vm].choices;
             machine.swap_counters(&mut self.edges);
+            machine.swap_choices(choices);
             let stop = machine.run_until(end);
+            machine.swap_choices(choices);
             machine.swap_counters(&mut self.edges);
             sent.extend(self.vms[vm].take_outputs().into_iter().map(|o| (vm, o)));
             if stop == Stop::Off {

@@ -1,7 +1,7 @@
 //! One VM's place in the cluster.
 
 use super::config::Life;
-use crate::machine::Disk;
+use crate::machine::{Choices, Disk};
 
 /// What a VM is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,8 @@ pub struct VmSlot {
     pub(super) life: Life,
     /// The drive, while the machine around it has no power.
     pub(super) disk: Option<Disk>,
+    /// The random values of all its lives; in the machine while that runs.
+    pub(super) choices: Choices,
 }
 
 impl VmSlot {

@@ -9,7 +9,9 @@ use super::corpus::{Corpus, Kept};
 use super::coverage::CoverageMap;
 use super::findability::Findability;
 use super::frontier::Frontier;
-use super::plan::{Planned, Planner};
+use super::guidance::Guidance;
+use super::inputs::InputTree;
+use super::plan::{Parent, Planned, Planner};
 use super::progress::{Progress, RoundStats, Standing};
 use super::runner::{Batch, BranchResult, Recipe, RunnerError};
 use super::strategy::Strategy;
@@ -128,7 +130,9 @@ pub struct Explorer<S> {
     options: Options,
     corpus: Corpus,
     frontier: Frontier<S>,
+    tree: InputTree,
     coverage: CoverageMap,
+    guidance: Guidance,
     verdicts: Verdicts,
     totals: Totals,
     bugs: Vec<(FailureId, Bug)>,
@@ -142,7 +146,9 @@ impl<S: Clone> Explorer<S> {
         Explorer {
             corpus: Corpus::default(),
             frontier: Frontier::new(options.snapshot_budget),
+            tree: InputTree::default(),
             coverage: CoverageMap::default(),
+            guidance: Guidance::default(),
             verdicts,
             totals: Totals::default(),
             bugs: Vec::new(),
@@ -254,6 +260,7 @@ impl<S: Clone> Explorer<S> {
                 corpus: &mut self.corpus,
                 frontier: &mut self.frontier,
                 seen: &self.coverage,
+                tree: &mut self.tree,
             };
             let Planned { job, parent } = planner.plan(self.round, branch, self.planned);
             self.planned += 1;
@@ -272,10 +279,11 @@ impl<S: Clone> Explorer<S> {
         Ok(complete)
     }
 
-    fn merge(&mut self, branch: u64, result: BranchResult<S>, parent: Option<u64>) {
+    fn merge(&mut self, branch: u64, result: BranchResult<S>, parent: Option<Parent>) {
         self.totals.add(&result);
         self.verdicts.add(&result.oracle);
         let novelty = self.coverage.add(&result.coverage);
+        let raised = self.guidance.add(&result.oracle);
         if let Some(failure) = result.failure {
             let id = failure.id();
             if self.bugs.iter().all(|(known, _)| *known != id) {
@@ -314,12 +322,22 @@ impl<S: Clone> Explorer<S> {
             }
             return;
         }
-        if novelty.buckets > 0 {
+        if novelty.buckets > 0 || raised > 0 {
             // How many edges are new says little: the first branches find most of them. What is
             // found late was harder to find.
-            let worth = novelty.weight * (1 + u64::from(self.totals.branches.ilog2()));
-            if let Some(parent) = parent {
-                self.frontier.reward(parent);
+            let weight = if raised > 0 {
+                novelty.weight.max(16)
+            } else {
+                novelty.weight
+            };
+            let worth = weight * (1 + u64::from(self.totals.branches.ilog2()));
+            match parent {
+                Some(Parent::Moment(id)) => self.frontier.reward(id),
+                Some(Parent::Node(id)) => self.tree.reward(id),
+                None => {}
+            }
+            if self.options.strategy.varies_inputs() {
+                self.tree.add(&kept.recipe, &result.points, worth);
             }
             for offered in result.snapshots {
                 self.frontier.add(&kept, offered, worth);

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::corpus::{Energy, Kept, weighted};
 use super::coverage::CoverageMap;
-use super::runner::Offered;
-use crate::fault::Stream;
+use super::runner::{Offered, Recipe};
+use crate::fault::{ScheduledFault, Stream};
 
 /// The most moments that are kept.
 const LIMIT: usize = 64;
@@ -103,6 +103,34 @@ impl<S: Clone> Frontier<S> {
         let i = weighted(self.entries.iter().map(weight), stream)?;
         self.entries[i].energy.pick();
         Some(&self.entries[i])
+    }
+
+    /// The latest moment that `recipe` passes on its way to the last call that it settles;
+    /// `settled_ns` says when those are made.
+    pub(super) fn on_the_way(&self, recipe: &Recipe, settled_ns: &[u64]) -> Option<&Entry<S>> {
+        let passed = |entry: &&Entry<S>| {
+            let Recipe {
+                seed,
+                reseeds,
+                schedule,
+                inputs,
+            } = &entry.kept.recipe;
+            let earlier = |f: &&ScheduledFault| f.at_ns < entry.at_ns;
+            *seed == recipe.seed
+                && *reseeds == recipe.reseeds
+                && recipe.inputs.starts_with(inputs)
+                && settled_ns
+                    .get(inputs.len())
+                    .is_some_and(|at_ns| entry.at_ns <= *at_ns)
+                && recipe
+                    .schedule
+                    .faults()
+                    .iter()
+                    .filter(earlier)
+                    .eq(schedule.faults().iter().filter(earlier))
+        };
+        let passed = self.entries.iter().filter(passed);
+        passed.max_by_key(|entry| entry.at_ns)
     }
 
     /// A fork of entry `id` showed something new.

@@ -11,6 +11,8 @@ mod coverage;
 mod explorer;
 mod findability;
 mod frontier;
+mod guidance;
+mod inputs;
 mod milder;
 mod mutate;
 mod plan;
@@ -31,6 +33,8 @@ pub use coverage::{Coverage, CoverageMap, Novelty};
 pub use explorer::{Bug, Cost, Ended, Explorer, Options, Outcome};
 pub use findability::Findability;
 pub use frontier::Frontier;
+pub use guidance::Guidance;
+pub use inputs::{ChoicePoint, Input, InputTree, NoInput};
 pub use mutate::Mutator;
 pub use progress::{Progress, RoundStats, Silent, Standing};
 pub use runner::{
@@ -38,6 +42,6 @@ pub use runner::{
     RunnerFactory,
 };
 pub use shrink::{ShrinkLimits, Shrinker, Shrunk};
-pub use strategy::{Strategy, UnknownStrategy};
+pub use strategy::{Mode, Strategy, UnknownStrategy};
 pub use totals::Totals;
 pub use workers::Workers;

@@ -4,15 +4,46 @@ use super::aimed::{Aimed, Aimer};
 use super::corpus::{Corpus, weighted};
 use super::coverage::CoverageMap;
 use super::frontier::Frontier;
+use super::inputs::InputTree;
 use super::mutate::Mutator;
 use super::runner::{Job, Recipe, Reseed};
 use super::strategy::Strategy;
 use crate::fault::{FaultSchedule, Generator, Stream};
 
-/// A job and the frontier entry it forks from.
+/// What a plan varies.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Parent {
+    /// The frontier's entry that it forks from.
+    Moment(u64),
+    /// The branch in the tree of inputs that it answers otherwise.
+    Node(u64),
+}
+
+/// A job and what it varies.
 pub(super) struct Planned<S> {
     pub job: Job<S>,
-    pub parent: Option<u64>,
+    pub parent: Option<Parent>,
+}
+
+impl<S> Planned<S> {
+    /// A branch that begins at the beginning and varies nothing.
+    pub(super) fn root(seed: u64, schedule: FaultSchedule) -> Self {
+        Planned {
+            job: Job {
+                recipe: Recipe {
+                    seed,
+                    schedule,
+                    ..Recipe::default()
+                },
+                start: None,
+                fork_ns: None,
+                until_ns: None,
+                aimed: Aimed::default(),
+                snapshots: Vec::new(),
+            },
+            parent: None,
+        }
+    }
 }
 
 /// Ways to choose a branch.
@@ -33,7 +64,7 @@ const fn ways(strategy: Strategy) -> &'static [(Way, u64)] {
     match strategy {
         Strategy::Random => &[(Way::Fresh, 1)],
         Strategy::Snapshots => &[(Way::Fork, 1), (Way::Fresh, 1)],
-        Strategy::Guided => &[
+        Strategy::Guided | Strategy::Hybrid | Strategy::Inputs => &[
             (Way::Fork, 3),
             (Way::Relive, 2),
             (Way::Vary, 2),
@@ -56,6 +87,7 @@ pub(super) struct Planner<'a, S> {
     pub corpus: &'a mut Corpus,
     pub frontier: &'a mut Frontier<S>,
     pub seen: &'a CoverageMap,
+    pub tree: &'a mut InputTree,
 }
 
 impl<S: Clone> Planner<'_, S> {
@@ -65,7 +97,7 @@ impl<S: Clone> Planner<'_, S> {
         let seed = stream.bits();
         let mut planned = self.recipe(seed, nth, &mut stream);
         let drawn = nth != self.plain && nth - usize::from(nth > self.plain) >= self.initial.len();
-        if self.strategy == Strategy::Guided && drawn {
+        if self.strategy.guided() && drawn && !matches!(planned.parent, Some(Parent::Node(_))) {
             let aimer = Aimer {
                 generator: self.generator,
                 from_ns: planned.job.recipe.reseeds.last().map_or(0, |r| r.at_ns),
@@ -73,7 +105,7 @@ impl<S: Clone> Planner<'_, S> {
             planned.job.aimed = aimer.aim(&mut planned.job.recipe.schedule, &mut stream);
             planned.job.until_ns = self.cut(&planned.job.recipe, &mut stream);
         }
-        if self.strategy != Strategy::Random {
+        if self.strategy != Strategy::Random && planned.job.snapshots.is_empty() {
             planned.job.snapshots =
                 moments(&planned.job.recipe, self.generator.duration_ns, &mut stream);
             // Where a branch is cut off, others may go on.
@@ -84,14 +116,17 @@ impl<S: Clone> Planner<'_, S> {
 
     fn recipe(&mut self, seed: u64, nth: usize, stream: &mut Stream) -> Planned<S> {
         if nth == self.plain {
-            return root(seed, FaultSchedule::default());
+            return Planned::root(seed, FaultSchedule::default());
         }
         let before = nth - usize::from(nth > self.plain);
         if let Some(schedule) = self.initial.get(before) {
-            return root(seed, schedule.clone());
+            return Planned::root(seed, schedule.clone());
+        }
+        if let Some(planned) = self.by_inputs(seed, stream) {
+            return planned;
         }
         let mut swarm = self.generator.swarm(stream);
-        swarm.paired = self.strategy == Strategy::Guided;
+        swarm.paired = self.strategy.guided();
         let ways = ways(self.strategy);
         let i = weighted(ways.iter().map(|(_, weight)| *weight), stream);
         let planned = match i.map_or(Way::Fresh, |i| ways[i].0) {
@@ -102,7 +137,7 @@ impl<S: Clone> Planner<'_, S> {
         };
         planned.unwrap_or_else(|| {
             let schedule = match self.strategy {
-                Strategy::Guided => {
+                strategy if strategy.guided() => {
                     let generator = self.segment(0, &swarm, stream);
                     let mutator = Mutator {
                         generator: &generator,
@@ -111,7 +146,7 @@ impl<S: Clone> Planner<'_, S> {
                 }
                 _ => swarm.generate(stream),
             };
-            root(seed, schedule)
+            Planned::root(seed, schedule)
         })
     }
 
@@ -119,7 +154,9 @@ impl<S: Clone> Planner<'_, S> {
     fn segment(&self, from_ns: u64, swarm: &Generator, stream: &mut Stream) -> Generator {
         let all_ns = self.generator.duration_ns;
         let duration_ns = match self.strategy {
-            Strategy::Guided if stream.chance(3, 4) => all_ns.min(from_ns + all_ns / SEGMENTS),
+            strategy if strategy.guided() && stream.chance(3, 4) => {
+                all_ns.min(from_ns + all_ns / SEGMENTS)
+            }
             _ => all_ns,
         };
         Generator {
@@ -147,11 +184,13 @@ impl<S: Clone> Planner<'_, S> {
         let mutator = Mutator { generator: swarm };
         let schedule = mutator.mutate(&parent.recipe.schedule, other.as_ref(), stream);
         // The parent's seed keeps what else happened; a new one may show more.
-        let seed = match stream.chance(1, 2) {
-            true => parent.recipe.seed,
-            false => seed,
+        let (seed, inputs) = match stream.chance(1, 2) {
+            true => (parent.recipe.seed, parent.recipe.inputs),
+            false => (seed, Vec::new()),
         };
-        Some(root(seed, schedule))
+        let mut planned = Planned::root(seed, schedule);
+        planned.job.recipe.inputs = inputs;
+        Some(planned)
     }
 
     /// A fork from a frontier entry: its past, with other randomness from there on, and with other
@@ -189,33 +228,15 @@ impl<S: Clone> Planner<'_, S> {
         let job = Job {
             recipe,
             start: entry.snapshot,
+            fork_ns: Some(entry.at_ns),
             snapshots: Vec::new(),
             until_ns: None,
             aimed: Aimed::default(),
         };
         Some(Planned {
             job,
-            parent: Some(entry.id),
+            parent: Some(Parent::Moment(entry.id)),
         })
-    }
-}
-
-/// A branch from the start.
-fn root<S>(seed: u64, schedule: FaultSchedule) -> Planned<S> {
-    let recipe = Recipe {
-        seed,
-        reseeds: Vec::new(),
-        schedule,
-    };
-    Planned {
-        job: Job {
-            recipe,
-            start: None,
-            snapshots: Vec::new(),
-            until_ns: None,
-            aimed: Aimed::default(),
-        },
-        parent: None,
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aimed::Aimed;
 use super::coverage::Coverage;
+use super::inputs::{ChoicePoint, Input};
 use crate::fault::{FaultKind, FaultSchedule, ScheduledFault};
 use crate::oracle::{Failure, PropertyOracle};
 
@@ -29,6 +30,8 @@ pub struct Recipe {
     pub reseeds: Vec<Reseed>,
     /// The faults.
     pub schedule: FaultSchedule,
+    /// What guests are answered other than streams say, in the order in which they ask.
+    pub inputs: Vec<Input>,
 }
 
 /// A branch to be run.
@@ -36,10 +39,13 @@ pub struct Recipe {
 pub struct Job<S> {
     /// What to run.
     pub recipe: Recipe,
-    /// A snapshot that stands where `recipe`, followed from its beginning, stands at its
-    /// last reseed, just before it. Only saves time: without it the runner starts at the
+    /// A snapshot that stands where `recipe`, followed from its beginning, stands at that
+    /// moment, before a reseed of the same moment. Only saves time: without it the runner starts at the
     /// boot snapshot, and the result is the same.
     pub start: Option<S>,
+    /// Where a fork begins, in virtual ns after setup: what is executed before that, as there is
+    /// no snapshot, is not counted, so that what a search has cost depends on no host.
+    pub fork_ns: Option<u64>,
     /// Virtual times after setup, in order, at which the runner is to offer a snapshot; those
     /// before `start` are not asked for.
     pub snapshots: Vec<u64>,
@@ -87,6 +93,8 @@ pub struct BranchStats {
 pub struct BranchResult<S> {
     /// Edges with how often each was taken.
     pub coverage: Coverage,
+    /// The calls for random values that guests made, in order of time; of many, the first.
+    pub points: Vec<ChoicePoint>,
     /// What the branch showed of each property.
     pub oracle: PropertyOracle,
     /// Its failure, usually the oracle's.

@@ -147,6 +147,7 @@ impl<'a, S> Shrinker<'a, S> {
         }
         loop {
             let before = self.best.recipe.clone();
+            self.fewer(|r| r.inputs.clone(), |r, inputs| r.inputs = inputs)?;
             self.fewer_faults()?;
             while self.unite()? || self.by_other_seeds()? {
                 self.fewer_faults()?;
@@ -160,25 +161,41 @@ impl<'a, S> Shrinker<'a, S> {
         }
     }
 
-    /// ddmin: leaves out ever smaller parts of the schedule.
     fn fewer_faults(&mut self) -> Result<(), RunnerError> {
+        self.fewer(
+            |r| r.schedule.faults().to_vec(),
+            |r, faults| r.schedule = FaultSchedule::new(faults),
+        )
+    }
+
+    /// ddmin: leaves out ever smaller parts of a list that the recipe has.
+    fn fewer<T: Clone>(
+        &mut self,
+        list: impl Fn(&Recipe) -> Vec<T>,
+        set: impl Fn(&mut Recipe, Vec<T>),
+    ) -> Result<(), RunnerError> {
         let mut parts = 1;
-        while !self.faults().is_empty() && !self.spent() {
-            let faults = self.faults().to_vec();
-            let size = faults.len().div_ceil(parts);
-            let starts = (0..faults.len()).step_by(size);
-            let without =
-                |at: usize| [&faults[..at], &faults[(at + size).min(faults.len())..]].concat();
-            let candidates = starts.map(|at| self.with(without(at))).collect();
+        loop {
+            let items = list(&self.best.recipe);
+            if items.is_empty() || self.spent() {
+                return Ok(());
+            }
+            let size = items.len().div_ceil(parts);
+            let without = |at: usize| {
+                let mut recipe = self.best.recipe.clone();
+                let left = [&items[..at], &items[(at + size).min(items.len())..]].concat();
+                set(&mut recipe, left);
+                recipe
+            };
+            let candidates = (0..items.len()).step_by(size).map(without).collect();
             if self.first_failing(candidates)?.is_some() {
                 parts = parts.saturating_sub(1).max(1);
             } else if size == 1 {
                 return Ok(());
             } else {
-                parts = (parts * 2).min(faults.len());
+                parts = (parts * 2).min(items.len());
             }
         }
-        Ok(())
     }
 
     /// Replaces two faults by one; false if that never fails.
@@ -261,6 +278,7 @@ impl<'a, S> Shrinker<'a, S> {
             seed: Stream::new(self.master, "shrink", &index).bits(),
             reseeds: Vec::new(),
             schedule: FaultSchedule::new(faults),
+            inputs: self.best.recipe.inputs.clone(),
         }
     }
 
@@ -281,6 +299,7 @@ impl<'a, S> Shrinker<'a, S> {
             let job = |recipe: &Recipe| Job {
                 recipe: recipe.clone(),
                 start: None,
+                fork_ns: None,
                 snapshots: Vec::new(),
                 until_ns: None,
                 aimed: Aimed::default(),

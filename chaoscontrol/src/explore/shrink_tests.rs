@@ -237,6 +237,7 @@ impl super::super::Runner for Always {
         Ok(BranchResult {
             recipe: job.recipe.clone(),
             coverage: Vec::new(),
+            points: Vec::new(),
             oracle: crate::oracle::PropertyOracle::new(),
             failure: Some(failure),
             start_ns: None,

@@ -16,11 +16,31 @@ pub enum Strategy {
     /// What earlier branches showed decides which of their snapshots and schedules to vary.
     #[default]
     Guided,
+    /// The same, and branches that differ from an earlier one in what a guest was answered when
+    /// it asked for a random value.
+    Hybrid,
+    /// Only those: no faults.
+    Inputs,
 }
 
 impl Strategy {
-    /// All of them, the simplest first.
-    pub const ALL: [Strategy; 3] = [Strategy::Random, Strategy::Snapshots, Strategy::Guided];
+    /// Those that look for any bug, the simplest first.
+    pub const ALL: [Strategy; 4] = [
+        Strategy::Random,
+        Strategy::Snapshots,
+        Strategy::Guided,
+        Strategy::Hybrid,
+    ];
+
+    /// Whether it answers guests' calls for random values otherwise than they were.
+    pub fn varies_inputs(self) -> bool {
+        matches!(self, Strategy::Hybrid | Strategy::Inputs)
+    }
+
+    /// Whether what earlier branches showed decides which faults to vary, and how.
+    pub(super) fn guided(self) -> bool {
+        matches!(self, Strategy::Guided | Strategy::Hybrid)
+    }
 
     /// What people call it.
     pub fn name(self) -> &'static str {
@@ -28,6 +48,36 @@ impl Strategy {
             Strategy::Random => "random",
             Strategy::Snapshots => "snapshots",
             Strategy::Guided => "guided",
+            Strategy::Hybrid => "hybrid",
+            Strategy::Inputs => "inputs",
+        }
+    }
+}
+
+/// What a test lets its search vary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Faults.
+    #[default]
+    Faults,
+    /// What guests are answered when they ask for random values; there are no faults.
+    Inputs,
+    /// Both.
+    Hybrid,
+}
+
+impl Mode {
+    /// All of them, in the order of [`Mode::WORDS`].
+    pub const ALL: [Mode; 3] = [Mode::Faults, Mode::Inputs, Mode::Hybrid];
+    /// How they are written.
+    pub const WORDS: [&str; 3] = ["faults", "inputs", "hybrid"];
+
+    /// How branches are chosen.
+    pub fn strategy(self) -> Strategy {
+        match self {
+            Mode::Faults => Strategy::Guided,
+            Mode::Inputs => Strategy::Inputs,
+            Mode::Hybrid => Strategy::Hybrid,
         }
     }
 }
@@ -40,7 +90,7 @@ impl fmt::Display for Strategy {
 
 /// There is no strategy of that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no strategy `{0}`; there are {names}", names = Strategy::ALL.map(Strategy::name).join(", "))]
+#[error("there is no strategy `{0}`; there are {names}", names = Strategy::ALL.map(Strategy::name).join(", ") + ", inputs")]
 pub struct UnknownStrategy(String);
 
 as_text!(Strategy);
@@ -49,7 +99,8 @@ impl FromStr for Strategy {
     type Err = UnknownStrategy;
 
     fn from_str(text: &str) -> Result<Strategy, UnknownStrategy> {
-        let found = Strategy::ALL.into_iter().find(|s| s.name() == text);
+        let mut all = Strategy::ALL.into_iter().chain([Strategy::Inputs]);
+        let found = all.find(|s| s.name() == text);
         found.ok_or_else(|| UnknownStrategy(text.to_owned()))
     }
 }

@@ -154,6 +154,7 @@ impl Runner for LadderRunner {
             .map(|(i, n)| (i as u32, *n));
         Ok(BranchResult {
             coverage: coverage.collect(),
+            points: Vec::new(),
             oracle: PropertyOracle::new(),
             failure,
             start_ns: Some(0),

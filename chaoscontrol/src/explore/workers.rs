@@ -198,6 +198,7 @@ mod tests {
         let job = |_| Job {
             recipe: Recipe::default(),
             start: None,
+            fork_ns: None,
             snapshots: Vec::new(),
             until_ns: None,
             aimed: Aimed::default(),

@@ -9,6 +9,7 @@ use linkme::distributed_slice;
 
 use super::disk::Disk;
 use super::engine::EngineChoice;
+use crate::explore::Mode;
 use crate::explore::simulation::Check;
 use crate::fault::FaultSchedule;
 
@@ -121,6 +122,8 @@ pub struct Attributes {
     pub quiet_ns: Option<u64>,
     /// The master seed.
     pub seed: Option<u64>,
+    /// What the search varies.
+    pub mode: Option<Mode>,
     /// Names of the faults that may be drawn; empty means none at all.
     pub faults: Option<&'static [&'static str]>,
     /// Names of the presets that fresh schedules follow.
@@ -171,6 +174,7 @@ impl Attributes {
         duration_ns: None,
         quiet_ns: None,
         seed: None,
+        mode: None,
         faults: None,
         presets: &[],
         tolerance: &[],

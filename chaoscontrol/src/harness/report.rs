@@ -10,6 +10,7 @@ use super::entry::Package;
 use super::regression::Saved;
 use super::timeline;
 use crate::cpu::Engine;
+use crate::explore::Input;
 use crate::explore::simulation::Entry;
 use crate::fault::FaultSchedule;
 use crate::oracle::{Failure, FailureKind};
@@ -25,6 +26,8 @@ pub struct Report<'a> {
     pub notes: Vec<String>,
     /// The faults it takes.
     pub schedule: &'a FaultSchedule,
+    /// And the answers to calls for random values.
+    pub inputs: &'a [Input],
     /// What happened.
     pub timeline: &'a [Entry],
     /// VMs of the cluster.
@@ -62,6 +65,9 @@ impl Report<'_> {
         }
         for fault in self.schedule.faults() {
             let _ = writeln!(text, "     {fault}");
+        }
+        for input in self.inputs {
+            let _ = writeln!(text, "     {input}");
         }
         text += &timeline::render(self.failure, self.timeline, self.start_ns, self.vms);
         text += &timeline::consoles(self.failure, self.timeline, self.vms);
@@ -265,6 +271,9 @@ mod tests {
                 "found in round 17, branch 4; shrunk from 14 faults to 2 in 31 runs".into(),
             ],
             schedule: &schedule,
+            inputs: &["vm 1's call 3, random_choice(5), answers 2"
+                .parse()
+                .unwrap()],
             timeline: &timeline,
             remarks: vec!["2 of 136 branches found it".into()],
             vms: 3,
@@ -289,6 +298,7 @@ mod tests {
   found in round 17, branch 4; shrunk from 14 faults to 2 in 31 runs
      +1.204 s  partition {0} | {1, 2}
      +2.913 s  clock skew vm 1 by 40 %
+     vm 1's call 3, random_choice(5), answers 2
   timeline
       +1.204 s  --     fault: partition {0} | {1, 2}
       +3.102 s  vm 0   | elected
@@ -322,6 +332,7 @@ mod tests {
             start_ns: Some(START),
             notes: Vec::new(),
             schedule: &FaultSchedule::default(),
+            inputs: &[],
             timeline: &[],
             remarks: Vec::new(),
             vms: 3,

@@ -120,6 +120,7 @@ pub fn options(world: &World, initial: Vec<FaultSchedule>) -> Options {
         branches: settings.branches,
         generator: world.generator.clone(),
         initial,
+        strategy: settings.mode.strategy(),
         ..Options::default()
     }
 }

@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::engine::EngineChoice;
 use super::registry::Attributes;
 use super::shard::Shard;
+use crate::explore::Mode;
 
 /// Why a test's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,8 @@ pub struct Settings {
     pub workers: u64,
     /// What executes the guests' code.
     pub engine: EngineChoice,
+    /// What the search varies.
+    pub mode: Mode,
     /// Whether each worker thread stays on a core of its own.
     pub pin: bool,
     /// The part of the exploration that is wanted; none is all of it.
@@ -173,7 +176,7 @@ const fn choice(
 }
 
 #[rustfmt::skip]
-static KEYS: [Key; 18] = [
+static KEYS: [Key; 19] = [
     key!("vms", Number, 1..=16, 3, "a number from 1 to 16", vms, |a| a.vms.map(u64::from)),
     key!("clients", Number, 0..=15, 0, "a number from 0 to 15", clients, |a| a.clients.map(u64::from)),
     key!("rounds", Number, 1..=u32::MAX as u64, 100, "a number of at least 1", rounds, |a| a.rounds.map(u64::from)),
@@ -191,6 +194,7 @@ static KEYS: [Key; 18] = [
     choice("must_finish", Form::Switch, "true or false", |a| a.must_finish.map(u64::from), |s, v| s.must_finish = v == 1),
     choice("engine", Form::Word(&EngineChoice::WORDS), "`soft`, `kvm` or `auto`", |a| a.engine.map(|e| e as u64), |s, v| s.engine = EngineChoice::ALL[v as usize]),
     Key { name: "shard", form: Form::Shard, least: 0, most: u64::MAX, default: 0, wanted: Shard::WANTED, attribute: |_| None, set: |s, v| s.shard = Shard::from_bits(v) },
+    choice("mode", Form::Word(&Mode::WORDS), "`faults`, `inputs` or `hybrid`", |a| a.mode.map(|m| m as u64), |s, v| s.mode = Mode::ALL[v as usize]),
     choice("pin", Form::Switch, "true or false", |_| None, |s, v| s.pin = v == 1),
 ];
 

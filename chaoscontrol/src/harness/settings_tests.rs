@@ -12,7 +12,7 @@ fn the_attribute_takes_the_same_ranges() {
             Kind::Memory(least, most) => (Form::Size, least, most),
             Kind::Epoch(least, most) => (Form::Number, least, most),
             Kind::Bool => (Form::Switch, 0, 1),
-            Kind::Engine(words) => (Form::Word(words), 0, words.len() as u64 - 1),
+            Kind::Word(_, words) => (Form::Word(words), 0, words.len() as u64 - 1),
             other => panic!("{}: {other:?}", key.name),
         });
         let form = match key.form {
@@ -42,7 +42,7 @@ fn the_attribute_takes_the_same_ranges() {
                 | Kind::Memory(..)
                 | Kind::Epoch(..)
                 | Kind::Bool
-                | Kind::Engine(_)
+                | Kind::Word(..)
         )
     });
     assert_eq!(
@@ -108,13 +108,20 @@ fn words_and_switches_are_settings_like_others() {
     let given = Attributes {
         engine: Some(EngineChoice::Kvm),
         must_finish: Some(true),
+        mode: Some(Mode::Hybrid),
         ..Attributes::NONE
     };
     let default = resolve(&Attributes::NONE, &[]).unwrap();
     assert_eq!((default.engine, default.pin), (EngineChoice::Soft, false));
-    assert_eq!(resolve(&given, &[]).unwrap().engine, EngineChoice::Kvm);
+    assert_eq!(default.mode, Mode::Faults);
+    let attribute = resolve(&given, &[]).unwrap();
+    assert_eq!(
+        (attribute.engine, attribute.mode),
+        (EngineChoice::Kvm, Mode::Hybrid)
+    );
     let environment = [
         ("CHAOS_ENGINE", "auto"),
+        ("CHAOS_MODE", "inputs"),
         ("CHAOS_PIN", "1"),
         ("CHAOS_MUST_FINISH", "false"),
     ];
@@ -123,6 +130,7 @@ fn words_and_switches_are_settings_like_others() {
         (settings.engine, settings.pin, settings.must_finish),
         (EngineChoice::Auto, true, false)
     );
+    assert_eq!(settings.mode, Mode::Inputs);
     let error = resolve(&given, &[("CHAOS_ENGINE", "xen")]).unwrap_err();
     assert_eq!(
         error.to_string(),

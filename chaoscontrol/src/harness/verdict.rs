@@ -42,7 +42,10 @@ impl Found {
             bug.recipe.schedule.len(),
         );
         note += &match (shrunk.reproduced, shrunk.runs) {
-            (true, _) if shrunk.from == 0 => "; it takes no fault".to_owned(),
+            (true, _) if shrunk.from == 0 => match bug.recipe.inputs.len() as u64 {
+                0 => "; it takes no fault".to_owned(),
+                inputs => format!("; it takes no fault and {}", count(inputs, "input")),
+            },
             (true, runs) => {
                 let end = match shrunk.minimal {
                     true => String::new(),
@@ -204,6 +207,7 @@ impl Teller<'_> {
             start_ns: found.start_ns(),
             notes: found.notes.clone(),
             schedule: &found.recipe.schedule,
+            inputs: &found.recipe.inputs,
             timeline: branch.map_or(&[], |branch| &branch.timeline),
             vms: self.world.settings.vms as usize,
             remarks: (remarks.cloned())

@@ -33,6 +33,7 @@
 
 pub mod boot;
 mod bzimage;
+mod choices;
 mod clock;
 mod config;
 mod coverage;
@@ -66,6 +67,7 @@ pub use crate::cpu::regions::{MemoryRegion, RegionKind, memory_map};
 pub use crate::cpu::{CpuConfig, Engine};
 pub use crate::devices::disk::{Disk, DiskConfig, DiskFaults, DiskImage, DiskStats, ImageError};
 pub use crate::devices::random::RandomStream;
+pub use choices::{Choice, Choices};
 pub use clock::{Clock, FULL_SPEED_PPM, MAX_SKEW_PPM, MIN_SKEW_PPM, MIN_SPEED_PPM, VirtualTsc};
 pub use config::{BASE_CMDLINE, VmConfig};
 pub use coverage::{COVERAGE, EdgeCounters};

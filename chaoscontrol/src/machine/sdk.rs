@@ -8,6 +8,7 @@ use chaoscontrol_guest::protocol::{
     End, Identity, MALFORMED, MAX_MESSAGE, Message, OK, UNMAPPED, VERSION,
 };
 
+use super::choices::Choices;
 use crate::cpu::Vcpu;
 use crate::devices::random::RandomStream;
 
@@ -43,6 +44,7 @@ pub(super) struct Sdk {
     status: u64,
     random: RandomStream,
     choices: RandomStream,
+    answers: Choices,
     /// Calls that the guest announced.
     calls: u32,
 }
@@ -57,6 +59,7 @@ impl Sdk {
             status: 0,
             random: stream(b"get_random"),
             choices: stream(b"random_choice"),
+            answers: Choices::default(),
             calls: 0,
         }
     }
@@ -65,6 +68,11 @@ impl Sdk {
     pub(super) fn reseed(&mut self, entropy: &[u8]) {
         let fresh = Sdk::new(entropy);
         (self.random, self.choices) = (fresh.random, fresh.choices);
+    }
+
+    /// What is settled and known of the guest's random values.
+    pub(super) fn answers(&mut self) -> &mut Choices {
+        &mut self.answers
     }
 
     /// What [`Message::Identity`] is answered with: an encoded [`Identity`].
@@ -97,9 +105,9 @@ impl Sdk {
         self.status = status;
     }
 
-    /// Carries out one OUT of `size` bytes: sets the guest's RAX, and returns the message
+    /// Carries out one OUT of `size` bytes at T = `time`: sets the guest's RAX, and returns the message
     /// if it is for whoever runs this machine.
-    pub(super) fn call(&mut self, cpu: &mut impl Vcpu, size: u8) -> Option<Sent> {
+    pub(super) fn call(&mut self, cpu: &mut impl Vcpu, size: u8, time: u64) -> Option<Sent> {
         if size != 4 || cpu.gpr(RAX) as u32 != VERSION {
             cpu.set_gpr(RAX, MALFORMED);
             return None;
@@ -114,7 +122,7 @@ impl Sdk {
             cpu.set_gpr(RAX, UNMAPPED);
             return None;
         }
-        let (answer, what) = self.answer(cpu, address, &bytes);
+        let (answer, what) = self.answer(cpu, address, &bytes, time);
         cpu.set_gpr(RAX, answer);
         if let Ok(Message::Invoke { .. }) = Message::decode(&bytes) {
             Message::set_invocation(&mut bytes, answer);
@@ -123,12 +131,25 @@ impl Sdk {
     }
 
     /// The answer, and what the message is if it goes on to whoever runs the machine.
-    fn answer(&mut self, cpu: &mut impl Vcpu, address: u64, bytes: &[u8]) -> (u64, Option<What>) {
+    fn answer(
+        &mut self,
+        cpu: &mut impl Vcpu,
+        address: u64,
+        bytes: &[u8],
+        time: u64,
+    ) -> (u64, Option<What>) {
         let what = match Message::decode(bytes) {
             Err(_) => return (MALFORMED, None),
             Ok(Message::Status) => return (self.status, None),
-            Ok(Message::GetRandom) => return (self.random.next_u64(), None),
-            Ok(Message::RandomChoice { n }) => return (self.choices.below(n), None),
+            // What is settled is drawn as well, so that it changes no other answer.
+            Ok(Message::GetRandom) => {
+                let drawn = self.random.next_u64();
+                return (self.answers.answer(time, 0, drawn), None);
+            }
+            Ok(Message::RandomChoice { n }) => {
+                let drawn = self.choices.below(n);
+                return (self.answers.answer(time, n.max(1), drawn), None);
+            }
             Ok(Message::Identity) => return (self.identify(cpu, address, bytes.len()), None),
             Ok(Message::BodyEnd { end: End::Killed }) => {
                 self.begin_incarnation();

@@ -27,7 +27,7 @@ impl Caller {
         self.memory[..message.len()].copy_from_slice(message);
         self.gpr[0] = u64::from(VERSION);
         (self.gpr[7], self.gpr[6]) = (0, message.len() as u64);
-        let passed_on = sdk.call(self, 4);
+        let passed_on = sdk.call(self, 4, 0);
         (self.gpr[0], passed_on.map(|sent| sent.bytes))
     }
 
@@ -170,11 +170,11 @@ fn unmapped_and_oversized_buffers_are_told_apart() {
     ] {
         caller.gpr[0] = u64::from(VERSION);
         (caller.gpr[7], caller.gpr[6]) = (address, length);
-        assert_eq!(sdk.call(&mut caller, 4), None);
+        assert_eq!(sdk.call(&mut caller, 4, 0), None);
         assert_eq!(caller.gpr[0], answer, "{address:#x} {length:#x}");
     }
     caller.gpr[0] = u64::from(VERSION) + 1;
-    sdk.call(&mut caller, 4);
+    sdk.call(&mut caller, 4, 0);
     assert_eq!(caller.gpr[0], MALFORMED);
 }
 
@@ -205,7 +205,7 @@ fn random_registers_and_messages_do_no_harm() {
             (caller.gpr[7], caller.gpr[6]) = (address, length);
         }
         let size = [1, 2, 4, 4, 4, 4, 4, 4][random.below(8) as usize];
-        if let Some(message) = sdk.call(&mut caller, size) {
+        if let Some(message) = sdk.call(&mut caller, size, 0) {
             assert!(Message::decode(&message.bytes).is_ok());
             passed_on += 1;
         }

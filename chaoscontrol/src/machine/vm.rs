@@ -5,6 +5,7 @@
 //! run, and what is due at E happens at the first instruction boundary with T >= E.
 
 use super::boot::{self, BootError};
+use super::choices::Choices;
 use super::clock::{Clock, VirtualTsc};
 use super::config::VmConfig;
 use super::memory::{MemoryHash, MemorySnapshot};
@@ -247,6 +248,12 @@ impl DeterministicVm {
         self.state.sdk.incarnation()
     }
 
+    /// Exchanges what is settled and known of the guest's random values, which outlives this
+    /// machine, for `other`.
+    pub fn swap_choices(&mut self, other: &mut Choices) {
+        std::mem::swap(self.state.sdk.answers(), other);
+    }
+
     /// What [`Message::Status`](protocol::Message::Status) is answered with.
     pub fn set_status(&mut self, bits: u64) {
         self.state.sdk.set_status(bits);
@@ -462,7 +469,7 @@ impl DeterministicVm {
                 size,
                 ..
             } => {
-                let sent = self.state.sdk.call(&mut self.cpu, size);
+                let sent = self.state.sdk.call(&mut self.cpu, size, time);
                 self.complete(exit, 0);
                 if let Some(sent) = sent {
                     match sent.what {

@@ -30,6 +30,7 @@ pub struct Seen {
 pub struct PropertyOracle {
     properties: Arc<BTreeMap<Property, Seen>>,
     agreed: Arc<BTreeMap<(String, String), Observed>>,
+    guides: Arc<BTreeMap<String, i64>>,
     remembered: usize,
     finished: BTreeSet<usize>,
     failure: Option<Failure>,
@@ -50,6 +51,11 @@ impl PropertyOracle {
     /// Properties seen so far, by message.
     pub fn properties(&self) -> &BTreeMap<Property, Seen> {
         &self.properties
+    }
+
+    /// The greatest value so far of each number that the search is to raise.
+    pub fn guides(&self) -> &BTreeMap<String, i64> {
+        &self.guides
     }
 
     /// VMs whose body has returned, in their present incarnation.
@@ -125,6 +131,7 @@ impl PropertyOracle {
             } => {
                 self.agree(at, place(file, line, column), message, key, value);
             }
+            Message::Guide { value, message } => self.guide(at, value, message),
             Message::Panic {
                 thread,
                 message,
@@ -155,6 +162,16 @@ impl PropertyOracle {
             } => self.program_end(at, name, end),
             Message::AgentError { text } => self.failed(at, FailureKind::Agent(text.to_owned())),
             _ => {}
+        }
+    }
+
+    fn guide(&mut self, at: Moment, value: i64, message: &str) {
+        let fits = match self.guides.get(message) {
+            Some(best) => value > *best,
+            None => self.remember(at, message.len()),
+        };
+        if fits {
+            Arc::make_mut(&mut self.guides).insert(message.to_owned(), value);
         }
     }
 

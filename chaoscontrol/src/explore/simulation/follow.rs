@@ -10,11 +10,12 @@ impl Simulation {
     pub fn follow(&mut self, recipe: &Recipe, stops: &[u64], at: impl FnMut(&mut Self, u64)) {
         if self.start_ns().is_some() {
             self.begin(recipe.seed, recipe.schedule.clone());
+            self.settle(&recipe.inputs);
             self.run_along(&recipe.reseeds, stops, at);
         }
     }
 
-    /// The same from a checkpoint that was taken at the recipe's last reseed, just before it.
+    /// The same from a checkpoint that was taken on the recipe's way, before a reseed of that moment.
     pub(super) fn follow_on(
         &mut self,
         recipe: &Recipe,
@@ -22,10 +23,8 @@ impl Simulation {
         at: impl FnMut(&mut Self, u64),
     ) {
         self.reschedule(recipe.schedule.clone());
-        if let Some(last) = recipe.reseeds.last() {
-            self.reseed(last.seed);
-        }
-        self.run_along(&[], stops, at);
+        self.settle(&recipe.inputs);
+        self.run_along(&recipe.reseeds, stops, at);
     }
 
     fn run_along(&mut self, reseeds: &[Reseed], stops: &[u64], mut at: impl FnMut(&mut Self, u64)) {

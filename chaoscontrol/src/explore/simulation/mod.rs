@@ -7,6 +7,7 @@
 mod apply;
 mod check;
 mod follow;
+mod inputs;
 mod runner;
 mod signs;
 mod timeline;
@@ -279,6 +280,7 @@ impl Simulation {
     pub fn begin(&mut self, seed: u64, schedule: FaultSchedule) {
         self.tally = Tally::default();
         self.cluster.clear_edges();
+        self.cluster.clear_choices();
         self.reseed(seed);
         // The tick in which the setup was completed is over; what is due in it fires now.
         let start_ns = self.start_ns().unwrap_or(self.now());

@@ -100,10 +100,8 @@ impl Runner for SimulationRunner {
         let mut schedule = job.recipe.schedule.clone();
         let aims = job.aimed.instants(&schedule);
         let mut before = job.start.as_ref().map_or(0, Checkpoint::instructions);
-        // Where memory was too short for a snapshot, the way to it is run again, and not counted:
-        // what a search has cost depends on no host.
-        let fork = job.recipe.reseeds.last().map(|last| last.at_ns);
-        let fork = fork.filter(|_| job.start.is_none());
+        // Where memory was too short for a snapshot, the way to it is run again.
+        let fork = job.fork_ns.filter(|_| job.start.is_none());
         let mut stops = [&job.snapshots[..], &aims, job.until_ns.as_slice()].concat();
         stops.extend(fork);
         stops.sort_unstable();
@@ -142,6 +140,7 @@ impl Runner for SimulationRunner {
         let reliable = tally.spins == 0;
         Ok(BranchResult {
             coverage,
+            points: simulation.points(),
             oracle: simulation.oracle().clone(),
             failure: simulation.failure().cloned().filter(|_| reliable),
             start_ns: simulation.start_ns(),
@@ -231,8 +230,10 @@ mod tests {
                 seed: 1,
                 reseeds: vec![reseed],
                 schedule: schedule.parse().unwrap(),
+                inputs: Vec::new(),
             },
             start,
+            fork_ns: Some(50 * MS),
             snapshots: vec![50 * MS],
             until_ns: None,
             aimed: Aimed::default(),

@@ -159,6 +159,7 @@ fn describe(message: &Message<'_>) -> Option<(EntryKind, String)> {
         | Message::GetRandom
         | Message::RandomChoice { .. }
         | Message::Site { .. }
+        | Message::Guide { .. }
         | Message::ControlDone { .. }
         | Message::Fault { .. } => return None,
     })

@@ -84,6 +84,7 @@ pub fn replay(bundle: &Bundle, say: &dyn Fn(&str)) -> Result<Replayed, String> {
                 start_ns: branch.start_ns,
                 notes,
                 schedule: &record.recipe.schedule,
+                inputs: &record.recipe.inputs,
                 timeline: &branch.timeline,
                 vms: settings.vms as usize,
                 remarks: branch.missing.clone(),

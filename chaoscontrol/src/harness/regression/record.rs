@@ -145,10 +145,14 @@ impl Recorded {
             seed,
             reseeds,
             schedule,
+            inputs,
         } = &self.recipe;
         let mut text = format!("{:?} {:?} {seed} {schedule}", self.bug, self.settings);
         for Reseed { at_ns, seed } in reseeds {
             let _ = write!(text, "{at_ns} {seed} ");
+        }
+        for input in inputs {
+            let _ = write!(text, "{input} ");
         }
         format!("{:08x}", xxh3_64(text.as_bytes()) as u32)
     }

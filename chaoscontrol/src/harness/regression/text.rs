@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::record::{Decisive, Recorded};
 use crate::cpu::Engine;
-use crate::explore::{Recipe, Reseed};
+use crate::explore::{Input, NoInput, Recipe, Reseed};
 use crate::fault::{FaultSchedule, ScheduledFault, Unit, format_time, parse_time};
 use crate::harness::disk::Disk;
 use crate::oracle::FailureId;
@@ -23,6 +23,8 @@ const FORCE: &str = "force_setup_complete";
 /// And two more: many tests have no disk.
 const DISK: &str = "disk";
 const DISK_HASH: &str = "new_disk";
+/// Others settle no random value.
+const INPUTS: &str = "inputs";
 /// Another: whoever finds it too long may remove it, and hears less of a divergence.
 const TRAIL: &str = "trail";
 
@@ -150,6 +152,10 @@ fn entry(failure: &Recorded) -> String {
         ("schedule", schedule),
         ("seed", quoted(&format!("{:#018x}", failure.recipe.seed))),
         ("reseeds", reseeds),
+        (
+            INPUTS,
+            list(failure.recipe.inputs.iter().map(ToString::to_string)),
+        ),
         ("test_seed", quoted(&format!("{test_seed:#018x}"))),
         ("vms", vms.to_string()),
         ("clients", clients.to_string()),
@@ -182,6 +188,7 @@ fn entry(failure: &Recorded) -> String {
         let absent = match key {
             FORCE => *force_setup_ns == 0,
             DISK | DISK_HASH => disk.is_none(),
+            INPUTS => failure.recipe.inputs.is_empty(),
             TRAIL => failure.trail.ticks.is_empty(),
             _ => false,
         };
@@ -239,6 +246,10 @@ impl Entry<'_> {
                 seed: self.seed("seed")?,
                 reseeds: self.items("reseeds", reseed)?,
                 schedule: FaultSchedule::new(self.items("schedule", str::parse::<ScheduledFault>)?),
+                inputs: match self.0.contains_key(INPUTS) {
+                    true => self.items(INPUTS, input)?,
+                    false => Vec::new(),
+                },
             },
             settings: Decisive {
                 vms: self.number("vms", 1..=16)?,
@@ -362,6 +373,10 @@ fn tick(text: &str) -> Result<TickRecord, String> {
     text.parse().map_err(|error: NoTick| error.to_string())
 }
 
+fn input(text: &str) -> Result<Input, String> {
+    text.parse().map_err(|error: NoInput| error.to_string())
+}
+
 /// Reads `+1.204 s 0x...`.
 fn reseed(text: &str) -> Result<Reseed, String> {
     let (at, seed) = text
@@ -395,6 +410,12 @@ pub(in crate::harness) mod tests {
                 schedule: "+1.204 s partition {0} | {1, 2}\n+2.913 s skew vm 1 by 40 %"
                     .parse()
                     .unwrap_or_else(|e| panic!("{e}")),
+                inputs: vec![Input {
+                    vm: 1,
+                    number: 3,
+                    options: 5,
+                    answer: 2,
+                }],
             },
             settings: Decisive {
                 vms: 3,
@@ -466,6 +487,7 @@ pub(in crate::harness) mod tests {
         };
         assert!(with("\"soft\"", "\"warp\"").contains("number 1, whose `engine` is \"warp\""));
         assert!(with("vms = 3", "vms = 30").contains("`vms` is no number in 1..=16"));
+        assert!(with("answers 2", "answers 5").contains("`inputs` holds \"vm 1's call 3"));
         assert!(with("partition {0}", "partitoin {0}").contains("did you mean"));
         assert!(with("\"0xffffffffffffffff\"", "\"9\"").contains("`seed` is \"9\""));
     }

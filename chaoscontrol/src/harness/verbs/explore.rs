@@ -34,7 +34,11 @@ impl Wanted {
                 text.parse().ok().filter(|rounds| *rounds > 0)
             })?,
             seed: arguments.value("--seed", "a number", Settings::read_seed)?,
-            mode: arguments.value("--mode", "random, snapshots or guided", |t| t.parse().ok())?,
+            mode: arguments.value(
+                "--mode",
+                "random, snapshots, guided, hybrid or inputs",
+                |t| t.parse().ok(),
+            )?,
             workers: arguments.value("--workers", "a number up to 1024", |text| {
                 text.parse().ok().filter(|workers| *workers <= 1024)
             })?,

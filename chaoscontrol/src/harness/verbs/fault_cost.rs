@@ -43,6 +43,7 @@ pub(super) fn ratio(world: &World, faults: usize) -> Result<f64, String> {
             let job = Job {
                 recipe,
                 start: None,
+                fork_ns: None,
                 snapshots: Vec::new(),
                 until_ns: None,
                 aimed: Aimed::default(),

@@ -11,7 +11,7 @@ use super::{Arguments, VERB};
 use crate::explore::Recipe;
 use crate::explore::RunnerFactory;
 use crate::explore::simulation::{Simulation, SimulationFactory};
-use crate::fault::{FaultSchedule, Stream};
+use crate::fault::Stream;
 use crate::harness::count::count;
 use crate::replay::{HashRecord, TickRecord};
 
@@ -98,8 +98,8 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode, String> {
     let schedule = world.generator.generate(&mut faults);
     let recipe = Recipe {
         seed,
-        reseeds: Vec::new(),
         schedule,
+        ..Recipe::default()
     };
     let factory = SimulationFactory::new(Arc::clone(&world.scenario));
     let stop = AtomicBool::new(false);
@@ -151,8 +151,7 @@ fn observed(
         // Warm caches: the machines have run another branch before.
         let other = Recipe {
             seed: 99,
-            reseeds: Vec::new(),
-            schedule: FaultSchedule::default(),
+            ..Recipe::default()
         };
         runner
             .follow(&other, None, &[], |_, _| ())
