@@ -223,7 +223,10 @@ impl Kept {
         self.green_rounds = self.findability.green_rounds_for_a_fix(self.round_branches);
         // A shard alone does not know what the others have met.
         let whole = self.ended == COMPLETE && self.shards.len() != 1;
-        let judged = whole.then(|| self.verdicts.judge()).unwrap_or_default();
+        let judged = match whole {
+            true => self.verdicts.judge(),
+            false => Vec::new(),
+        };
         self.judged = judged.iter().map(|f| f.describe(None)).collect();
     }
 
