@@ -14,6 +14,9 @@ const LIMIT: usize = 1 << 22;
 /// programs and libraries, then the kernel, and behind them what guests tell of themselves.
 const WEIGHTS: [(usize, u64); 4] = [(1 << 16, 16), (2 << 16, 4), (3 << 16, 2), (usize::MAX, 16)];
 
+/// What weighs so much is a new edge of the user's own code, or a guest's own word.
+pub(super) const OWN: u64 = WEIGHTS[0].1;
+
 /// An edge is rare if at most one branch in so many took it.
 const RARE: u32 = 8;
 /// The most rare edges of a branch that are remembered.
@@ -85,7 +88,7 @@ impl CoverageMap {
 
     /// The rarest edges of a branch that was added, of those that weigh most.
     pub fn rarest(&self, coverage: &[(u32, u32)]) -> Vec<u32> {
-        let heavy = |index: &u32| weight(*index as usize % LIMIT) == WEIGHTS[0].1;
+        let heavy = |index: &u32| weight(*index as usize % LIMIT) == OWN;
         let taken = coverage.iter().filter(|(_, count)| *count > 0);
         let mut edges: Vec<u32> = taken
             .map(|(index, _)| *index)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::corpus::{Corpus, Kept};
-use super::coverage::CoverageMap;
+use super::coverage::{CoverageMap, OWN};
 use super::findability::Findability;
 use super::frontier::Frontier;
 use super::guidance::Guidance;
@@ -137,8 +137,13 @@ pub struct Explorer<S> {
     totals: Totals,
     bugs: Vec<(FailureId, Bug)>,
     round: u64,
+    /// The last round that brought an edge of the user's own code.
+    gained: u64,
     planned: usize,
 }
+
+/// Rounds without anything new of the user's own code after which a search has come to a plateau.
+const PLATEAU: u64 = 8;
 
 impl<S: Clone> Explorer<S> {
     /// An explorer that has run nothing; `verdicts` knows the sites and what is required.
@@ -153,6 +158,7 @@ impl<S: Clone> Explorer<S> {
             totals: Totals::default(),
             bugs: Vec::new(),
             round: 0,
+            gained: 0,
             planned: 0,
             options,
         }
@@ -247,16 +253,27 @@ impl<S: Clone> Explorer<S> {
         wanted.is_none_or(|text| bug.failure.describe(bug.start_ns).contains(text))
     }
 
+    /// How branches are chosen next. What guides a search on a plateau is worn: every second round
+    /// then goes by chance, from wherever it has been, over all the time there is for faults.
+    fn strategy(&self) -> Strategy {
+        let worn = self.round - self.gained >= PLATEAU && self.round % 2 == 1;
+        match self.options.strategy {
+            Strategy::Guided | Strategy::Hybrid if worn => Strategy::Snapshots,
+            chosen => chosen,
+        }
+    }
+
     /// Runs one round; false if it was cut short.
     fn round(&mut self, batch: &mut dyn Batch<S>, stop: &AtomicBool) -> Result<bool, RunnerError> {
         let (mut jobs, mut parents) = (Vec::new(), Vec::new());
+        let strategy = self.strategy();
         for branch in 0..self.options.branches {
             let mut planner = Planner {
                 seed: self.options.seed,
                 generator: &self.options.generator,
                 initial: &self.options.initial,
                 plain: self.options.branches.saturating_sub(1) as usize,
-                strategy: self.options.strategy,
+                strategy,
                 corpus: &mut self.corpus,
                 frontier: &mut self.frontier,
                 seen: &self.coverage,
@@ -283,6 +300,9 @@ impl<S: Clone> Explorer<S> {
         self.totals.add(&result);
         self.verdicts.add(&result.oracle);
         let novelty = self.coverage.add(&result.coverage);
+        if novelty.weight >= OWN {
+            self.gained = self.round;
+        }
         let raised = self.guidance.add(&result.oracle);
         if let Some(failure) = result.failure {
             let id = failure.id();
@@ -360,7 +380,7 @@ impl<S: Clone> Explorer<S> {
 
     fn stats(&self) -> RoundStats {
         RoundStats {
-            strategy: self.options.strategy,
+            strategy: self.strategy(),
             instructions: self.totals.executed,
             round: self.round,
             of: self.options.rounds,

@@ -223,3 +223,37 @@ fn trouble_of_the_host_and_panics_reach_the_caller() {
     }));
     assert!(panicked.is_err());
 }
+
+#[test]
+fn a_search_on_a_plateau_looks_elsewhere_until_it_finds_something() {
+    #[derive(Default)]
+    struct Chosen(Vec<(u64, Strategy)>);
+    impl Progress for Chosen {
+        fn round(&mut self, stats: &RoundStats) {
+            self.0.push((stats.edges, stats.strategy));
+        }
+    }
+    let of = |strategy| {
+        let options = Options {
+            rounds: 60,
+            strategy,
+            ..options()
+        };
+        let mut chosen = Chosen::default();
+        let mut runner = ladder(&TALL[..1], false).create().unwrap();
+        Explorer::new(options, Verdicts::default())
+            .explore(&mut runner, &AtomicBool::new(false), &mut chosen)
+            .unwrap();
+        chosen.0
+    };
+    let guided = of(Strategy::Guided);
+    let elsewhere = |(_, strategy): &&(u64, Strategy)| *strategy == Strategy::Snapshots;
+    let last: Vec<_> = guided[50..].iter().filter(elsewhere).collect();
+    assert_eq!(last.len(), 5, "every second round of the last: {guided:?}");
+    let new = guided.windows(2).position(|two| two[0].0 < two[1].0);
+    let gained = new.expect("later rounds show something") + 1;
+    let soon = guided[gained..].iter().take(PLATEAU as usize);
+    assert_eq!(soon.filter(elsewhere).count(), 0);
+    let random = of(Strategy::Random);
+    assert!(random.iter().all(|(_, chosen)| *chosen == Strategy::Random));
+}

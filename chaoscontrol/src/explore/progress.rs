@@ -28,7 +28,7 @@ pub struct RoundStats {
     pub frontier: usize,
     /// Different bugs found.
     pub bugs: usize,
-    /// How branches are chosen.
+    /// How branches are chosen next.
     pub strategy: Strategy,
 }
 
