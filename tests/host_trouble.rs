@@ -344,7 +344,10 @@ fn a_full_disk_under_the_package_loses_no_failure() {
     );
     assert!(nowhere.contains("\n[end]\n"), "{nowhere}");
     full(beside);
-    assert!(beside.contains("chaos/cases/returns_an_error/"), "{beside}");
+    assert!(
+        beside.contains("chaos/chaoscontrol-tests/cases/returns_an_error/"),
+        "{beside}"
+    );
     assert!(
         there.contains("(check it in: it runs first next time)"),
         "{there}"

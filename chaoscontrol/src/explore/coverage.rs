@@ -108,6 +108,11 @@ impl CoverageMap {
         1 + u64::from(odds.checked_ilog2().map_or(0, |n| n + 1))
     }
 
+    /// Whether any branch took edge `index`.
+    pub fn is_taken(&self, index: u32) -> bool {
+        self.taken(index) > 0
+    }
+
     fn taken(&self, index: u32) -> u32 {
         let seen = self.seen.get(index as usize % LIMIT);
         seen.map_or(0, |seen| seen.branches)

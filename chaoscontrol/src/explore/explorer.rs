@@ -373,6 +373,7 @@ impl<S: Clone> Explorer<S> {
             bugs: self.bugs.iter().map(|(_, bug)| bug).collect(),
             totals: &self.totals,
             verdicts: &self.verdicts,
+            coverage: &self.coverage,
             findability: self.findability(),
             encode: Box::new(|| self.encode()),
         }

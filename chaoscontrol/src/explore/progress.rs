@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::coverage::CoverageMap;
 use super::explorer::Bug;
 use super::findability::Findability;
 use super::shrink::ShrinkLimits;
@@ -42,6 +43,8 @@ pub struct Standing<'a> {
     pub totals: &'a Totals,
     /// What they showed of each property.
     pub verdicts: &'a Verdicts,
+    /// What they took.
+    pub coverage: &'a CoverageMap,
     /// How likely a branch is to fail.
     pub findability: Findability,
     /// Its whole state; see [`super::Explorer::encode`]. It takes some ms.

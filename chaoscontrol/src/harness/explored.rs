@@ -1,12 +1,13 @@
 //! What is common to all explorations of a test: what they begin with, what is kept of them, and
 //! how a bug that they shrank is told.
 
-use super::folder::{Folder, Identity, Kept};
+use super::folder::{Folder, Identity, Kept, OwnCode};
 use super::regression::Recorded;
 use super::search::{Begin, Keep, Searched};
 use super::settings::Settings;
 use super::summary::{findability, meddled};
 use super::verdict::{Found, Teller};
+use crate::cpu::Engine;
 use crate::explore::{Options, Shrunk};
 use crate::fault::FaultSchedule;
 
@@ -52,10 +53,22 @@ pub fn begin(teller: &Teller<'_>, options: Options, resume: bool) -> Result<Begi
         keep: Some(Keep {
             folder,
             identity,
+            own: own(teller),
             kept,
             state,
         }),
         time_ns: 0,
+    })
+}
+
+/// The crates of the package and of the test target, where edges are counted by the code they are in.
+fn own(teller: &Teller<'_>) -> Option<OwnCode> {
+    let booted = &teller.world.booted;
+    let test = booted.initramfs.programs.first()?;
+    let crates = [teller.package.name, teller.package.target];
+    (booted.engine == Engine::Soft).then(|| OwnCode {
+        executable: test.host_path.clone(),
+        crates: crates.map(|name| name.replace('-', "_")).to_vec(),
     })
 }
 

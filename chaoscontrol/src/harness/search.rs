@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chaoscontrol_guest::catalog::{SITES, Site};
 
 use super::crew::Crew;
-use super::folder::{Folder, Identity, Kept, Recorder};
+use super::folder::{Folder, Identity, Kept, OwnCode, Recorder};
 use super::progress::Meter;
 use super::registry::{TESTS, TestCase};
 use super::signals;
@@ -66,6 +66,8 @@ pub struct Keep {
     pub folder: Folder,
     /// What it is made from.
     pub identity: Identity,
+    /// Whose functions are told apart.
+    pub own: Option<OwnCode>,
     /// What is known before it begins.
     pub kept: Kept,
     /// The state from which it goes on; none begins anew.
@@ -150,7 +152,7 @@ pub fn search(
             .map_err(|e| RunnerError(format!("the checkpoint has another form: {e}")))?,
     };
     let resumed = state.map(|_| explorer.standing().stats.round);
-    let recorder = |keep: Keep| Recorder::new(keep.folder, keep.identity, keep.kept, resumed);
+    let recorder = |keep: Keep| Recorder::new(keep, resumed);
     let watch = Watch::new(settings.wall_limit_ns);
     let mut listener = Listener {
         meter: Meter::new(case.name()),

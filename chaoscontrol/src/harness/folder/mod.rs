@@ -5,6 +5,7 @@
 
 mod assertions;
 mod checkpoint;
+mod functions;
 mod history;
 mod identity;
 mod kept;
@@ -15,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use checkpoint::{CheckpointError, Identity};
+pub use functions::OwnCode;
 pub use kept::{Kept, KeptBug, ReadError, name};
 pub use recorder::Recorder;
 

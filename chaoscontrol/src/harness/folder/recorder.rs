@@ -5,10 +5,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Identity};
+use super::functions::{self, OwnCode};
 use super::history::History;
 use super::kept::{self, Kept, KeptBug};
 use super::{Folder, assertions};
 use crate::explore::{Bug, Outcome, RoundStats, Standing};
+use crate::harness::search::Keep;
 
 /// Of host time, at most this part goes into writing.
 const SHARE: u32 = 20;
@@ -18,6 +20,7 @@ const SHARE: u32 = 20;
 pub struct Recorder {
     folder: Folder,
     identity: Identity,
+    own: Option<OwnCode>,
     kept: Kept,
     /// Absent once it could not be written.
     history: Option<History>,
@@ -33,7 +36,14 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder for an exploration that begins, or, with `resumed`, goes on from a checkpoint.
     /// What another has left is replaced when the first round is done.
-    pub fn new(folder: Folder, identity: Identity, kept: Kept, resumed: Option<u64>) -> Recorder {
+    pub fn new(keep: Keep, resumed: Option<u64>) -> Recorder {
+        let Keep {
+            folder,
+            identity,
+            own,
+            kept,
+            ..
+        } = keep;
         let before = resumed.and_then(|_| folder.kept().ok());
         let mut recorder = Recorder {
             before_s: before.as_ref().map_or(0.0, |kept| kept.elapsed_s),
@@ -43,6 +53,7 @@ impl Recorder {
             },
             folder,
             identity,
+            own,
             history: None,
             began: Instant::now(),
             rest_until: Instant::now(),
@@ -125,6 +136,17 @@ impl Recorder {
         self.kept.update(standing, elapsed_s);
         self.kept.end(outcome.ended, outcome.state_hash);
         self.attempt(|this, _| this.write());
+        self.attempt(|this, _| {
+            let functions = this
+                .own
+                .as_ref()
+                .map(OwnCode::functions)
+                .unwrap_or_default();
+            match functions.render(standing.coverage) {
+                nothing if nothing.is_empty() => Ok(()),
+                text => this.folder.write(functions::FILE, &text),
+            }
+        });
     }
 
     /// A bug was shrunk, and `report` tells of it.
@@ -162,7 +184,14 @@ fn file(id: &str) -> String {
 
 /// Takes away what an earlier exploration has left, that nobody takes it for this one's.
 fn clear(folder: &Folder) -> io::Result<()> {
-    for name in [checkpoint::FILE, kept::FILE, REPORT, assertions::FILE] {
+    let files = [
+        checkpoint::FILE,
+        kept::FILE,
+        REPORT,
+        assertions::FILE,
+        functions::FILE,
+    ];
+    for name in files {
         match fs::remove_file(folder.path().join(name)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
