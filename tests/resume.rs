@@ -24,7 +24,13 @@ impl Explored {
         fs::create_dir_all(&target).unwrap();
         fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
         let program = target.join("cases");
-        fs::copy(env!("CARGO_BIN_EXE_cases"), &program).unwrap();
+        // A process of its own: what is open for writing here would still be open in a child that
+        // another test starts meanwhile, and Linux executes no such file.
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_cases"))
+            .arg(&program)
+            .status();
+        assert!(copied.unwrap().success());
         Explored { case, program }
     }
 

@@ -109,6 +109,10 @@ impl Progress for Listener {
     }
 }
 
+/// A search that may execute so many instructions may execute this many times as many to shrink what
+/// it found.
+const SHRINKING: u64 = 4;
+
 /// What `world` says of an exploration, which tries `initial` first; of a shard, its share.
 pub fn options(world: &World, initial: Vec<FaultSchedule>) -> Options {
     let settings = &world.settings;
@@ -145,6 +149,7 @@ pub fn search(
         mut keep,
         time_ns,
     } = begin.into();
+    let most = options.instructions;
     let state = keep.as_mut().and_then(|keep| keep.state.take());
     let mut explorer = match &state {
         None => Explorer::new(options, verdicts(case)),
@@ -169,10 +174,14 @@ pub fn search(
         if let Some(recorder) = &mut listener.recorder {
             recorder.ended(&outcome, &explorer.standing());
         }
+        // Whoever limits the search does not want to wait for ever behind it.
+        let mut limits = ShrinkLimits::default();
+        if let Some(budget) = most {
+            limits.instructions = limits.instructions.min(budget.saturating_mul(SHRINKING));
+        }
         let mut shrunk = Vec::new();
         for bug in wanted(&outcome.bugs) {
             listener.meter.found(bug);
-            let limits = ShrinkLimits::default();
             let shrinker = Shrinker::new(bug.clone(), limits, workers, stop, &mut listener)
                 .within(&world.generator);
             shrunk.push(shrinker.shrink()?);

@@ -259,4 +259,24 @@ mod tests {
             assert_eq!(fork.stats.executed, whole.stats.instructions - before);
         }
     }
+
+    #[test]
+    fn a_branch_that_is_cut_off_can_be_gone_on_with() {
+        let factory = factory();
+        let mut runner = factory.create().unwrap();
+        let kill = "+20 ms kill vm 0\n+80 ms restart vm 0";
+        let whole = runner.run(&job(kill, None)).unwrap();
+        let until = Job {
+            until_ns: Some(50 * MS),
+            ..job(kill, None)
+        };
+        let cut = runner.run(&until).unwrap();
+        assert!(cut.stats.simulated_ns + 40 * MS < whole.stats.simulated_ns);
+        assert_eq!(cut.applied, whole.applied[..1], "the kill, and no recovery");
+        assert_eq!(cut.failure, None);
+        let start = cut.snapshots[0].snapshot.clone();
+        let on = runner.run(&job(kill, Some(start))).unwrap();
+        assert_eq!(on.state_hash, whole.state_hash);
+        assert_eq!(on.stats.instructions, whole.stats.instructions);
+    }
 }
