@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::runner::{BranchResult, BranchStats};
+use super::runner::BranchResult;
 use crate::fault::FaultKind;
 
 /// Sums over branches.
@@ -57,7 +57,9 @@ impl Totals {
             *self.packets.entry(cause.clone()).or_default() += n;
         }
         for (name, n) in events {
-            *self.events.entry(name.clone()).or_default() += n;
+            if self.events.len() < EVENT_NAMES || self.events.contains_key(name) {
+                *self.events.entry(name.clone()).or_default() += n;
+            }
         }
         self.instructions = self.instructions.saturating_add(*instructions);
         self.executed = self.executed.saturating_add(*executed);
@@ -66,31 +68,20 @@ impl Totals {
 
     /// Adds a branch.
     pub fn add<S>(&mut self, result: &BranchResult<S>) {
-        let BranchStats {
-            faults,
-            packets,
-            events,
-            instructions,
-            executed,
-            simulated_ns,
-            spun,
-        } = &result.stats;
-        self.branches += 1;
-        self.spun += u64::from(*spun);
-        self.failed += u64::from(result.failure.is_some());
-        for (kind, n) in faults {
-            *self.faults.entry(*kind).or_default() += n;
-        }
-        for (cause, n) in packets {
-            *self.packets.entry((*cause).to_owned()).or_default() += n;
-        }
-        for (name, n) in events {
-            if self.events.len() < EVENT_NAMES || self.events.contains_key(name) {
-                *self.events.entry(name.clone()).or_default() += n;
-            }
-        }
-        self.instructions = self.instructions.saturating_add(*instructions);
-        self.executed = self.executed.saturating_add(*executed);
-        self.simulated_ns = self.simulated_ns.saturating_add(*simulated_ns);
+        let stats = &result.stats;
+        let packets = stats.packets.iter();
+        self.merge(&Totals {
+            branches: 1,
+            failed: u64::from(result.failure.is_some()),
+            spun: u64::from(stats.spun),
+            faults: stats.faults.clone(),
+            packets: packets
+                .map(|(cause, n)| ((*cause).to_owned(), *n))
+                .collect(),
+            events: stats.events.clone(),
+            instructions: stats.instructions,
+            executed: stats.executed,
+            simulated_ns: stats.simulated_ns,
+        });
     }
 }
