@@ -30,6 +30,10 @@ const READABLE: usize = 3;
 /// first where there are no more than [`READABLE`].
 const PART: u64 = 20;
 
+/// A run that has not failed by the time at which the best one did is given this part of the time for
+/// faults more, one in so many.
+const PATIENCE: u64 = 4;
+
 /// When shrinking ends at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShrinkLimits {
@@ -72,6 +76,8 @@ pub struct Shrinker<'a, S> {
     within: Option<&'a Generator>,
     id: FailureId,
     best: Bug,
+    /// When the best run failed, in virtual ns after setup, once it was run again.
+    failed_ns: Option<u64>,
     runs: u64,
     instructions: u64,
     /// What seeds are drawn from: the seed that the failure was found with.
@@ -101,6 +107,7 @@ impl<'a, S> Shrinker<'a, S> {
             id,
             master: bug.recipe.seed,
             best: bug,
+            failed_ns: None,
             runs: 0,
             instructions: 0,
             drawn: 0,
@@ -145,6 +152,7 @@ impl<'a, S> Shrinker<'a, S> {
         if plain != self.best.recipe {
             self.first_failing(vec![plain])?;
         }
+        self.without_what_came_later()?;
         loop {
             let before = self.best.recipe.clone();
             self.fewer(|r| r.inputs.clone(), |r, inputs| r.inputs = inputs)?;
@@ -159,6 +167,17 @@ impl<'a, S> Shrinker<'a, S> {
                 return Ok(());
             }
         }
+    }
+
+    /// Leaves out the faults that were due only after the failure.
+    fn without_what_came_later(&mut self) -> Result<(), RunnerError> {
+        let failed_ns = self.failed_ns.unwrap_or(u64::MAX);
+        let mut faults = self.faults().to_vec();
+        faults.retain(|fault| fault.at_ns <= failed_ns);
+        if faults.len() < self.faults().len() {
+            self.first_failing(vec![self.with(faults)])?;
+        }
+        Ok(())
     }
 
     fn fewer_faults(&mut self) -> Result<(), RunnerError> {
@@ -282,6 +301,14 @@ impl<'a, S> Shrinker<'a, S> {
         }
     }
 
+    /// Where to cut runs off: what is wanted of them is one failure, which came by then. A run that
+    /// failed when faults had ended was perhaps judged by what it came to.
+    fn until_ns(&self) -> Option<u64> {
+        let all_ns = self.within?.duration_ns;
+        let failed_ns = self.failed_ns.filter(|at_ns| *at_ns < all_ns)?;
+        Some((failed_ns + all_ns / PATIENCE).next_multiple_of(1_000_000))
+    }
+
     fn spent(&self) -> bool {
         self.runs >= self.limits.runs
             || self.instructions >= self.limits.instructions
@@ -301,7 +328,7 @@ impl<'a, S> Shrinker<'a, S> {
                 start: None,
                 fork_ns: None,
                 snapshots: Vec::new(),
-                until_ns: None,
+                until_ns: self.until_ns(),
                 aimed: Aimed::default(),
             };
             let results = self.batch.run(group.iter().map(job).collect(), self.stop)?;
@@ -328,6 +355,8 @@ impl<'a, S> Shrinker<'a, S> {
         let Some(failure) = result.failure.filter(|f| f.id() == self.id) else {
             return false;
         };
+        let setup_ns = result.start_ns.unwrap_or(u64::MAX);
+        self.failed_ns = result.stats.simulated_ns.checked_sub(setup_ns);
         self.best = Bug {
             failure,
             recipe: recipe.clone(),

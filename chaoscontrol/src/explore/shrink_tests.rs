@@ -98,6 +98,61 @@ fn what_needs_two_faults_shrinks_to_two_with_round_times() {
     }
 }
 
+/// Remembers where jobs were to be cut off, and with how many faults.
+struct Cuts<'a, B> {
+    batch: &'a mut B,
+    seen: Vec<(Option<u64>, usize)>,
+}
+
+impl<S, B: Batch<S>> Batch<S> for Cuts<'_, B> {
+    fn run(
+        &mut self,
+        jobs: Vec<Job<S>>,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Option<BranchResult<S>>>, RunnerError> {
+        let cut = |job: &Job<S>| (job.until_ns, job.recipe.schedule.len());
+        self.seen.extend(jobs.iter().map(cut));
+        self.batch.run(jobs, stop)
+    }
+}
+
+#[test]
+fn nothing_is_run_long_after_the_failure() {
+    let ladder = Ladder {
+        rungs: PAIR.to_vec(),
+        bug: true,
+    };
+    let generator = options().generator;
+    let failed = |bug: &Bug| bug.failure.at.unwrap().time_ns;
+    let early = |bug: &Bug| failed(bug) < generator.duration_ns / 2;
+    let mut bug = (0..).map(|seed| found(&ladder, seed)).find(early).unwrap();
+    let failed_ns = failed(&bug);
+    let later = |i: u64| ScheduledFault {
+        at_ns: failed_ns + i * 1_000_000,
+        fault: "kill vm 0".parse().unwrap(),
+    };
+    let faults = bug.recipe.schedule.into_faults().into_iter();
+    let faults = faults.filter(|fault| fault.at_ns <= failed_ns);
+    let all: Vec<ScheduledFault> = faults.chain((1..50).map(later)).collect();
+    let before = all.len() - 49;
+    bug.recipe.schedule = FaultSchedule::new(all);
+    let mut cuts = Cuts {
+        batch: &mut ladder.create().unwrap(),
+        seen: Vec::new(),
+    };
+    let (never, mut silent) = (AtomicBool::new(false), Silent);
+    let limits = ShrinkLimits::default();
+    let shrinker = Shrinker::new(bug, limits, &mut cuts, &never, &mut silent);
+    let shrunk = shrinker.within(&generator).shrink().unwrap();
+    assert_eq!(shrunk.bug.recipe.schedule.len(), 2);
+    assert_eq!(cuts.seen[0], (None, before + 49), "as it was found");
+    let most = failed_ns + generator.duration_ns / 2;
+    let cut = |(until, _): &(Option<u64>, usize)| until.is_some_and(|at_ns| at_ns < most);
+    assert!(cuts.seen[1..].iter().all(cut), "{:?}", cuts.seen);
+    let some = cuts.seen[1..4].iter().any(|(_, faults)| *faults == before);
+    assert!(some, "what came later goes at once: {:?}", cuts.seen);
+}
+
 #[test]
 fn limits_hold_and_keep_the_best_so_far() {
     let ladder = Ladder {

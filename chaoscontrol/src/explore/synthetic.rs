@@ -156,15 +156,16 @@ impl Runner for LadderRunner {
             coverage: coverage.collect(),
             points: Vec::new(),
             oracle: PropertyOracle::new(),
-            failure,
             start_ns: Some(0),
             applied: recipe.schedule.faults().to_vec(),
             recipe: recipe.clone(),
             stats: BranchStats {
                 instructions: 1000,
                 executed: 1000,
+                simulated_ns: failure.as_ref().map_or(0, |_| m.at_ns),
                 ..BranchStats::default()
             },
+            failure,
             state_hash: m.hash,
             snapshots,
         })

@@ -116,10 +116,10 @@ static VERBS: [Verb; 13] = [
     },
     Verb {
         name: "zoo",
-        usage: "[-p PACKAGE] [--test TARGET] [--bug NAME] [--strategy NAME] [--seeds A..B] [--budget N] [--json]",
-        help: "Looks for the bugs of all should_panic tests with each strategy (random, snapshots, guided) and seed, \
-               for at most N guest instructions each (5G), and prints what finding them took; \
-               what was run before is taken from its results.",
+        usage: "[-p PACKAGE] [--test TARGET] [--bug NAME] [--strategy NAME] [--seeds A..B] [--budget N] [--no-shrink] [--json]",
+        help: "Looks for the bugs of all should_panic tests with each strategy (random, snapshots, guided, hybrid) and \
+               seed, for at most N guest instructions each (5G), and prints what finding them took and, without \
+               --no-shrink, how few faults show them; what was run before is taken from its results.",
         answer: Answer::Test("raft"),
     },
 ];

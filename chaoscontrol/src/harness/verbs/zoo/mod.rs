@@ -53,6 +53,7 @@ fn all() -> Vec<Planted> {
 /// Runs what has no result yet, and prints all results that were asked for.
 pub fn zoo(mut arguments: Arguments) -> Result<ExitCode, String> {
     let json = arguments.switch("--json");
+    let shrink = !arguments.switch("--no-shrink");
     let bugs = chosen(arguments.texts("--bug")?)?;
     let strategies = match arguments.texts("--strategy")? {
         none if none.is_empty() => Strategy::ALL.to_vec(),
@@ -76,10 +77,11 @@ pub fn zoo(mut arguments: Arguments) -> Result<ExitCode, String> {
             .flat_map(|s| seeds.clone().map(move |seed| (s, seed)))
         {
             let key = run::key(bug, &world, strategy, seed, budget);
-            let run = match results.get(&key) {
+            let enough = |run: &Run| !(shrink && run.found && run.faults.is_none());
+            let run = match results.get(&key).filter(enough) {
                 Some(run) => run,
                 None => {
-                    let (run, other) = Run::new(bug, &world, strategy, seed, budget)?;
+                    let (run, other) = Run::new(bug, &world, strategy, seed, budget, shrink)?;
                     if signals::stopped() {
                         return Err("interrupted; what is done is kept".to_owned());
                     }

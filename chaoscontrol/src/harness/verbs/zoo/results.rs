@@ -9,8 +9,13 @@ use super::super::super::entry::Package;
 use super::run::Run;
 use crate::explore::Cost;
 
+/// In place of faults: it was not found.
+const MISSED: &str = "-";
+/// In place of faults: it was found, and not shrunk.
+const FOUND: &str = "+";
+
 /// Results by the key of their run, in a file of cargo's target folder: a line each, the key, then
-/// branches, instructions, and faults or `-`.
+/// branches, instructions, and faults, `+` if they were not asked for, or `-` if it was not found.
 pub struct Results {
     path: PathBuf,
     file: File,
@@ -57,7 +62,11 @@ fn line(key: &str, run: &Run) -> String {
         branches,
         instructions,
     } = run.cost;
-    let faults = run.faults.map_or("-".to_owned(), |n| n.to_string());
+    let faults = match (run.found, run.faults) {
+        (_, Some(number)) => number.to_string(),
+        (true, None) => FOUND.to_owned(),
+        (false, None) => MISSED.to_owned(),
+    };
     format!("{key} {branches} {instructions} {faults}\n")
 }
 
@@ -80,8 +89,9 @@ fn read(line: &str) -> Option<(String, Run)> {
         bug: bug.to_owned(),
         strategy: strategy.parse().ok()?,
         seed: seed.parse().ok()?,
+        found: faults != MISSED,
         faults: match faults {
-            "-" => None,
+            MISSED | FOUND => None,
             number => Some(number.parse().ok()?),
         },
         cost: Cost {
@@ -99,11 +109,12 @@ mod tests {
 
     #[test]
     fn results_are_read_as_they_were_kept() {
-        for faults in [None, Some(2)] {
+        for (found, faults) in [(false, None), (true, None), (true, Some(2))] {
             let run = Run {
                 bug: "fig8_commit".to_owned(),
                 strategy: Strategy::Snapshots,
                 seed: 7,
+                found,
                 faults,
                 cost: Cost {
                     branches: 41,

@@ -17,14 +17,16 @@ pub struct Run {
     pub strategy: Strategy,
     /// The search's seed.
     pub seed: u64,
-    /// Faults of the schedule that shows it, after shrinking; none if it was not found.
+    /// Whether it was found.
+    pub found: bool,
+    /// Faults of the schedule that shows it, after shrinking, if that was asked for.
     pub faults: Option<u64>,
     /// What it took to find it; where it was not found, the whole budget.
     pub cost: Cost,
 }
 
 impl Run {
-    /// Looks for `bug`; the failure is one that is not the bug's.
+    /// Looks for `bug`, and shrinks what it finds; the failure is one that is not the bug's.
     ///
     /// # Errors
     /// Trouble of the host.
@@ -34,6 +36,7 @@ impl Run {
         strategy: Strategy,
         seed: u64,
         budget: u64,
+        shrink: bool,
     ) -> Result<(Run, Option<String>), String> {
         let options = Options {
             seed,
@@ -50,7 +53,11 @@ impl Run {
                 .contains(bug.expected)
         };
         let searched = search(bug.case, world, options, |bugs| {
-            bugs.iter().filter(|found| is_it(found)).take(1).collect()
+            let most = usize::from(shrink);
+            bugs.iter()
+                .filter(|found| is_it(found))
+                .take(most)
+                .collect()
         });
         let searched = searched.map_err(|e| e.to_string())?;
         let bugs = &searched.outcome.bugs;
@@ -60,6 +67,7 @@ impl Run {
             bug: bug.name(),
             strategy,
             seed,
+            found: found.is_some(),
             faults: searched
                 .shrunk
                 .first()
@@ -82,13 +90,14 @@ impl fmt::Display for Run {
             bug,
             strategy,
             seed,
+            found,
             faults,
             cost,
         } = self;
         write!(f, "{bug}, {strategy}, seed {seed}: ")?;
-        match faults {
-            Some(_) => f.write_str("found after ")?,
-            None => f.write_str("not found in ")?,
+        match found {
+            true => f.write_str("found after ")?,
+            false => f.write_str("not found in ")?,
         }
         let giga = cost.instructions as f64 / 1e9;
         write!(

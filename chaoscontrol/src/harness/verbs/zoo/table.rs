@@ -16,7 +16,7 @@ pub fn json(budget: u64, runs: &[Run]) -> String {
                 run.bug,
                 run.strategy,
                 run.seed,
-                run.faults.is_some(),
+                run.found,
                 run.cost.branches,
                 run.cost.instructions,
             )
@@ -62,7 +62,7 @@ pub fn text(runs: &[Run]) -> String {
 }
 
 fn cell(runs: &[&Run]) -> String {
-    let missed = runs.iter().filter(|run| run.faults.is_none()).count();
+    let missed = runs.iter().filter(|run| !run.found).count();
     let mean = mean(runs.iter().map(|run| run.cost.instructions)) / 1e9;
     match missed {
         0 => format!("{mean:.2} G"),
@@ -79,7 +79,7 @@ fn ratio(runs: &[Run]) -> Option<f64> {
     };
     let chance = runs
         .iter()
-        .filter(|run| run.strategy == Strategy::Random && run.faults.is_some());
+        .filter(|run| run.strategy == Strategy::Random && run.found);
     let pairs: Vec<(u64, u64)> = chance
         .filter_map(|random| {
             let guided = of(Strategy::Guided, &random.bug, random.seed)?;
@@ -118,6 +118,7 @@ mod tests {
             bug: bug.to_owned(),
             strategy,
             seed,
+            found: faults.is_some(),
             faults,
             cost: Cost {
                 branches: 1,
