@@ -263,6 +263,14 @@ impl<S: Clone> Explorer<S> {
         }
     }
 
+    /// Guest instructions that a branch executes on average; without any branch, no number is too great.
+    fn usual(&self) -> u64 {
+        let Totals {
+            executed, branches, ..
+        } = self.totals;
+        executed.checked_div(branches).unwrap_or(u64::MAX)
+    }
+
     /// Runs one round; false if it was cut short.
     fn round(&mut self, batch: &mut dyn Batch<S>, stop: &AtomicBool) -> Result<bool, RunnerError> {
         let (mut jobs, mut parents) = (Vec::new(), Vec::new());
@@ -273,6 +281,7 @@ impl<S: Clone> Explorer<S> {
                 generator: &self.options.generator,
                 initial: &self.options.initial,
                 plain: self.options.branches.saturating_sub(1) as usize,
+                usual: self.usual(),
                 strategy,
                 corpus: &mut self.corpus,
                 frontier: &mut self.frontier,

@@ -75,8 +75,8 @@ impl Mutator<'_> {
         }
     }
 
-    /// What `schedule` has before the fork, and fresh faults after it.
-    pub fn extend(&self, schedule: &FaultSchedule, stream: &mut Stream) -> FaultSchedule {
+    /// `past`, what comes before the fork, and fresh faults after it.
+    pub fn extend(&self, past: FaultSchedule, stream: &mut Stream) -> FaultSchedule {
         let mut fresh = Vec::new();
         for _ in 0..1 + stream.below(3) {
             fresh.extend(self.generator.generate(stream).into_faults());
@@ -84,10 +84,8 @@ impl Mutator<'_> {
         if stream.chance(1, 2) {
             fresh.extend(self.generator.burst(&fresh, stream));
         }
-        let before = |f: &&ScheduledFault| f.at_ns < self.generator.from_ns;
-        let past = schedule.faults().iter().filter(before).cloned();
-        self.generator
-            .keep(FaultSchedule::new(past.chain(fresh).collect()))
+        let faults = past.into_faults().into_iter().chain(fresh);
+        self.generator.keep(FaultSchedule::new(faults.collect()))
     }
 }
 
@@ -127,7 +125,7 @@ mod tests {
             mutated.check(4, generator.duration_ns).unwrap();
             assert_eq!(past(&schedule), past(&mutated));
             changed += u32::from(mutated != schedule);
-            let extended = mutator.extend(&FaultSchedule::new(past(&schedule)), &mut stream);
+            let extended = mutator.extend(FaultSchedule::new(past(&schedule)), &mut stream);
             assert_eq!(past(&schedule), past(&extended));
             extended.check(4, generator.duration_ns).unwrap();
         }

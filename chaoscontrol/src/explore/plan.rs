@@ -1,6 +1,6 @@
 //! What the next branch tries.
 
-use super::aimed::{Aimed, Aimer};
+use super::aimed::Aimer;
 use super::corpus::{Corpus, weighted};
 use super::coverage::CoverageMap;
 use super::frontier::Frontier;
@@ -8,7 +8,7 @@ use super::inputs::InputTree;
 use super::mutate::Mutator;
 use super::runner::{Job, Recipe, Reseed};
 use super::strategy::Strategy;
-use crate::fault::{FaultSchedule, Generator, Stream};
+use crate::fault::{FaultEngine, FaultKind, FaultSchedule, Generator, Stream};
 
 /// What a plan varies.
 #[derive(Clone, Copy, Debug)]
@@ -28,19 +28,13 @@ pub(super) struct Planned<S> {
 impl<S> Planned<S> {
     /// A branch that begins at the beginning and varies nothing.
     pub(super) fn root(seed: u64, schedule: FaultSchedule) -> Self {
+        let recipe = Recipe {
+            seed,
+            schedule,
+            ..Recipe::default()
+        };
         Planned {
-            job: Job {
-                recipe: Recipe {
-                    seed,
-                    schedule,
-                    ..Recipe::default()
-                },
-                start: None,
-                fork_ns: None,
-                until_ns: None,
-                aimed: Aimed::default(),
-                snapshots: Vec::new(),
-            },
+            job: Job::new(recipe),
             parent: None,
         }
     }
@@ -66,15 +60,27 @@ const fn ways(strategy: Strategy) -> &'static [(Way, u64)] {
         Strategy::Snapshots => &[(Way::Fork, 1), (Way::Fresh, 1)],
         Strategy::Guided | Strategy::Hybrid | Strategy::Inputs => &[
             (Way::Fork, 3),
-            (Way::Relive, 2),
+            (Way::Relive, 1),
             (Way::Vary, 2),
-            (Way::Fresh, 1),
+            (Way::Fresh, 3),
         ],
     }
 }
 
 /// Faults that are drawn together lie within this part of the time for faults.
 const SEGMENTS: u64 = 3;
+
+/// A branch that is cut off goes on for this part of the time for faults, one in so many, after all
+/// faults have ended.
+const AFTERWARDS: u64 = 6;
+
+/// A branch that executes so many times as much as usual is cut off: a guest that spins tells
+/// little for what it takes.
+const LAVISH: u64 = 8;
+
+/// Kinds that cost a boot, which is as much as seconds of a branch: each second branch does
+/// without.
+const BOOTING: [FaultKind; 2] = [FaultKind::Kill, FaultKind::Restart];
 
 /// Everything a plan is drawn from.
 pub(super) struct Planner<'a, S> {
@@ -83,6 +89,8 @@ pub(super) struct Planner<'a, S> {
     pub initial: &'a [FaultSchedule],
     /// The branch without any fault, counted from 0.
     pub plain: usize,
+    /// Guest instructions that a branch executes on average.
+    pub usual: u64,
     pub strategy: Strategy,
     pub corpus: &'a mut Corpus,
     pub frontier: &'a mut Frontier<S>,
@@ -95,16 +103,13 @@ impl<S: Clone> Planner<'_, S> {
     pub fn plan(&mut self, round: u64, branch: u64, nth: usize) -> Planned<S> {
         let mut stream = Stream::new(self.seed, "plan", &[round, branch]);
         let seed = stream.bits();
-        let mut planned = self.recipe(seed, nth, &mut stream);
-        let drawn = nth != self.plain && nth - usize::from(nth > self.plain) >= self.initial.len();
-        if self.strategy.guided() && drawn && !matches!(planned.parent, Some(Parent::Node(_))) {
-            let aimer = Aimer {
-                generator: self.generator,
-                from_ns: planned.job.recipe.reseeds.last().map_or(0, |r| r.at_ns),
-            };
-            planned.job.aimed = aimer.aim(&mut planned.job.recipe.schedule, &mut stream);
-            planned.job.until_ns = self.cut(&planned.job.recipe, &mut stream);
-        }
+        let mut planned = match self.given(nth) {
+            Some(schedule) => Planned::root(seed, schedule),
+            None => match self.by_inputs(seed, &mut stream) {
+                Some(planned) => planned,
+                None => self.drawn(seed, &mut stream),
+            },
+        };
         if self.strategy != Strategy::Random && planned.job.snapshots.is_empty() {
             planned.job.snapshots =
                 moments(&planned.job.recipe, self.generator.duration_ns, &mut stream);
@@ -114,67 +119,97 @@ impl<S: Clone> Planner<'_, S> {
         planned
     }
 
-    fn recipe(&mut self, seed: u64, nth: usize, stream: &mut Stream) -> Planned<S> {
+    /// The schedule of a branch in which nothing is drawn.
+    fn given(&self, nth: usize) -> Option<FaultSchedule> {
         if nth == self.plain {
-            return Planned::root(seed, FaultSchedule::default());
+            return Some(FaultSchedule::default());
         }
         let before = nth - usize::from(nth > self.plain);
-        if let Some(schedule) = self.initial.get(before) {
-            return Planned::root(seed, schedule.clone());
-        }
-        if let Some(planned) = self.by_inputs(seed, stream) {
-            return planned;
-        }
+        self.initial.get(before).cloned()
+    }
+
+    fn drawn(&mut self, seed: u64, stream: &mut Stream) -> Planned<S> {
+        let guided = self.strategy.guided();
         let mut swarm = self.generator.swarm(stream);
-        swarm.paired = self.strategy.guided();
+        if guided {
+            swarm.paired = true;
+            if stream.chance(1, 2) {
+                swarm = swarm.without(&BOOTING);
+            }
+        }
         let ways = ways(self.strategy);
         let i = weighted(ways.iter().map(|(_, weight)| *weight), stream);
         let planned = match i.map_or(Way::Fresh, |i| ways[i].0) {
-            Way::Fork => self.fork(seed, &swarm, false, stream),
-            Way::Relive => self.fork(seed, &swarm, true, stream),
+            Way::Fork => self.fork(seed, &swarm, stream),
+            Way::Relive => self.relive(seed, &swarm, stream),
             Way::Vary => self.vary(seed, &swarm, stream),
             Way::Fresh => None,
         };
-        planned.unwrap_or_else(|| {
-            let schedule = match self.strategy {
-                strategy if strategy.guided() => {
-                    let generator = self.segment(0, &swarm, stream);
-                    let mutator = Mutator {
-                        generator: &generator,
-                    };
-                    mutator.extend(&FaultSchedule::default(), stream)
-                }
-                _ => swarm.generate(stream),
+        let mut planned = planned.unwrap_or_else(|| {
+            let schedule = match guided {
+                true => self.anew(FaultSchedule::default(), 0, &swarm, stream),
+                false => swarm.generate(stream),
             };
             Planned::root(seed, schedule)
-        })
-    }
-
-    /// Draws from `from_ns` on, mostly close upon each other.
-    fn segment(&self, from_ns: u64, swarm: &Generator, stream: &mut Stream) -> Generator {
-        let all_ns = self.generator.duration_ns;
-        let duration_ns = match self.strategy {
-            strategy if strategy.guided() && stream.chance(3, 4) => {
-                all_ns.min(from_ns + all_ns / SEGMENTS)
-            }
-            _ => all_ns,
-        };
-        Generator {
-            from_ns,
-            duration_ns,
-            ..swarm.clone()
+        });
+        if guided {
+            let job = &mut planned.job;
+            let aimer = Aimer {
+                generator: self.generator,
+                from_ns: job.recipe.reseeds.last().map_or(0, |r| r.at_ns),
+            };
+            job.aimed = aimer.aim(&mut job.recipe.schedule, stream);
+            self.shorten(job, stream);
         }
+        planned
     }
 
-    /// Where to cut a branch off: a while after its last fault, most of the time. What comes then
-    /// mostly repeats what others showed; what was new can be gone on with from there.
-    fn cut(&self, recipe: &Recipe, stream: &mut Stream) -> Option<u64> {
+    /// `past`, and from `from_ns` on faults drawn together, mostly close upon each other.
+    fn anew(
+        &self,
+        past: FaultSchedule,
+        from_ns: u64,
+        swarm: &Generator,
+        stream: &mut Stream,
+    ) -> FaultSchedule {
         let all_ns = self.generator.duration_ns;
-        let last = recipe.schedule.faults().last()?;
+        let close = self.strategy.guided() && stream.chance(3, 4);
+        let generator = Generator {
+            from_ns,
+            duration_ns: match close {
+                true => all_ns.min(from_ns + all_ns / SEGMENTS),
+                false => all_ns,
+            },
+            ..swarm.clone()
+        };
+        let mutator = Mutator {
+            generator: &generator,
+        };
+        mutator.extend(past, stream)
+    }
+
+    /// Ends most branches a while after their last fault, and all faults shortly after it: what a
+    /// fault has done often shows when it is over, and what comes later mostly repeats what others
+    /// showed. What was new can be gone on with from there. Nor do most of them execute many times
+    /// as much as others did.
+    fn shorten(&self, job: &mut Job<S>, stream: &mut Stream) {
+        if !stream.chance(3, 4) {
+            return;
+        }
+        job.most = Some(self.usual.saturating_mul(LAVISH));
         let tick = 1_000_000;
-        let until_ns = (last.at_ns + all_ns / SEGMENTS / 2).next_multiple_of(tick);
-        let cut = stream.chance(3, 4) && until_ns < all_ns;
-        cut.then_some(until_ns)
+        let all_ns = self.generator.duration_ns;
+        let Some(last) = job.recipe.schedule.faults().last() else {
+            return;
+        };
+        let room = stream.below(all_ns / tick / AFTERWARDS / 2);
+        let healed_ns = last.at_ns.next_multiple_of(tick) + (1 + room) * tick;
+        let until_ns = healed_ns + all_ns / AFTERWARDS / tick * tick;
+        if until_ns < all_ns {
+            let schedule = std::mem::take(&mut job.recipe.schedule);
+            job.recipe.schedule = healed(schedule, healed_ns);
+            job.until_ns = Some(until_ns);
+        }
     }
 
     /// A variation of an earlier branch.
@@ -193,51 +228,60 @@ impl<S: Clone> Planner<'_, S> {
         Some(planned)
     }
 
-    /// A fork from a frontier entry: its past, with other randomness from there on, and with other
-    /// faults, or with a variation of those that its branch had.
-    fn fork(
-        &mut self,
-        seed: u64,
-        swarm: &Generator,
-        relive: bool,
-        stream: &mut Stream,
-    ) -> Option<Planned<S>> {
-        let other = self.corpus.any(stream).cloned();
-        let entry = self.frontier.pick(self.seen, stream)?.clone();
-        let mut recipe = entry.kept.recipe;
-        recipe.reseeds.push(Reseed {
-            at_ns: entry.at_ns,
-            seed,
-        });
-        recipe.schedule = if relive {
-            let generator = Generator {
-                from_ns: entry.at_ns,
-                ..swarm.clone()
-            };
-            let mutator = Mutator {
-                generator: &generator,
-            };
-            mutator.mutate(&recipe.schedule, other.as_ref(), stream)
-        } else {
-            let generator = self.segment(entry.at_ns, swarm, stream);
-            let mutator = Mutator {
-                generator: &generator,
-            };
-            mutator.extend(&recipe.schedule, stream)
-        };
-        let job = Job {
-            recipe,
-            start: entry.snapshot,
-            fork_ns: Some(entry.at_ns),
-            snapshots: Vec::new(),
-            until_ns: None,
-            aimed: Aimed::default(),
-        };
-        Some(Planned {
-            job,
-            parent: Some(Parent::Moment(entry.id)),
-        })
+    /// A fork from a moment of an earlier branch, which may first be healed, and other faults.
+    fn fork(&mut self, seed: u64, swarm: &Generator, stream: &mut Stream) -> Option<Planned<S>> {
+        let (at_ns, mut planned) = self.moment(seed, stream)?;
+        let schedule = &mut planned.job.recipe.schedule;
+        let faults = std::mem::take(schedule).into_faults().into_iter();
+        let past = faults.filter(|fault| fault.at_ns < at_ns);
+        let mut past = FaultSchedule::new(past.collect());
+        if self.strategy.guided() && stream.chance(1, 2) {
+            past = healed(past, at_ns);
+        }
+        *schedule = self.anew(past, at_ns, swarm, stream);
+        Some(planned)
     }
+
+    /// A fork from a moment of an earlier branch, and a variation of the faults that came then.
+    fn relive(&mut self, seed: u64, swarm: &Generator, stream: &mut Stream) -> Option<Planned<S>> {
+        let other = self.corpus.any(stream).cloned();
+        let (from_ns, mut planned) = self.moment(seed, stream)?;
+        let generator = Generator {
+            from_ns,
+            ..swarm.clone()
+        };
+        let mutator = Mutator {
+            generator: &generator,
+        };
+        let schedule = &mut planned.job.recipe.schedule;
+        *schedule = mutator.mutate(schedule, other.as_ref(), stream);
+        Some(planned)
+    }
+
+    /// A moment of the frontier, in virtual ns after setup, and its branch again with other
+    /// randomness from there on.
+    pub(super) fn moment(&mut self, seed: u64, stream: &mut Stream) -> Option<(u64, Planned<S>)> {
+        let entry = self.frontier.pick(self.seen, stream)?.clone();
+        let at_ns = entry.at_ns;
+        let mut recipe = entry.kept.recipe;
+        recipe.reseeds.push(Reseed { at_ns, seed });
+        let planned = Planned {
+            job: Job {
+                start: entry.snapshot,
+                fork_ns: Some(at_ns),
+                ..Job::new(recipe)
+            },
+            parent: Some(Parent::Moment(entry.id)),
+        };
+        Some((at_ns, planned))
+    }
+}
+
+/// `schedule`, and at `at_ns` the end of all that stands by then.
+fn healed(schedule: FaultSchedule, at_ns: u64) -> FaultSchedule {
+    let undoing = FaultEngine::undoing(&schedule, at_ns);
+    let faults = schedule.into_faults().into_iter().chain(undoing);
+    FaultSchedule::new(faults.collect())
 }
 
 /// Up to two moments worth a snapshot: shortly after faults, where they have begun to tell, and without

@@ -51,8 +51,26 @@ pub struct Job<S> {
     pub snapshots: Vec<u64>,
     /// The virtual time after setup at which the branch is cut off; none runs it to its end.
     pub until_ns: Option<u64>,
+    /// Guest instructions that may be executed for the branch ([`BranchStats::executed`]): the first
+    /// tick that ends beyond is the last. None is no limit.
+    pub most: Option<u64>,
     /// The faults that are to hit whoever is busiest when they are due.
     pub aimed: Aimed,
+}
+
+impl<S> Job<S> {
+    /// A branch from its beginning to its end.
+    pub fn new(recipe: Recipe) -> Job<S> {
+        Job {
+            recipe,
+            start: None,
+            fork_ns: None,
+            snapshots: Vec::new(),
+            until_ns: None,
+            most: None,
+            aimed: Aimed::default(),
+        }
+    }
 }
 
 /// A snapshot taken on the way.

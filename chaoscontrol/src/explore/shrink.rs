@@ -10,7 +10,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::aimed::Aimed;
 use super::explorer::Bug;
 use super::milder::{Aspect, milder};
 use super::progress::Progress;
@@ -33,6 +32,12 @@ const PART: u64 = 20;
 /// A run that has not failed by the time at which the best one did is given this part of the time for
 /// faults more, one in so many.
 const PATIENCE: u64 = 4;
+
+/// A run that executes so many times as much as the best one, or as what it takes to do next to
+/// nothing, is cut off: a guest that spins could use up all that shrinking may take.
+const LAVISH: u64 = 4;
+/// Guest instructions in which a small cluster does next to nothing.
+const MODEST: u64 = 50_000_000;
 
 /// When shrinking ends at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,8 @@ pub struct Shrinker<'a, S> {
     best: Bug,
     /// When the best run failed, in virtual ns after setup, once it was run again.
     failed_ns: Option<u64>,
+    /// Guest instructions that a run may take.
+    most: Option<u64>,
     runs: u64,
     instructions: u64,
     /// What seeds are drawn from: the seed that the failure was found with.
@@ -108,6 +115,7 @@ impl<'a, S> Shrinker<'a, S> {
             master: bug.recipe.seed,
             best: bug,
             failed_ns: None,
+            most: None,
             runs: 0,
             instructions: 0,
             drawn: 0,
@@ -324,12 +332,9 @@ impl<'a, S> Shrinker<'a, S> {
                 return Ok(None);
             }
             let job = |recipe: &Recipe| Job {
-                recipe: recipe.clone(),
-                start: None,
-                fork_ns: None,
-                snapshots: Vec::new(),
                 until_ns: self.until_ns(),
-                aimed: Aimed::default(),
+                most: self.most,
+                ..Job::new(recipe.clone())
             };
             let results = self.batch.run(group.iter().map(job).collect(), self.stop)?;
             let mut found = None;
@@ -357,6 +362,8 @@ impl<'a, S> Shrinker<'a, S> {
         };
         let setup_ns = result.start_ns.unwrap_or(u64::MAX);
         self.failed_ns = result.stats.simulated_ns.checked_sub(setup_ns);
+        let usual = result.stats.instructions.max(MODEST);
+        self.most = Some(usual.saturating_mul(LAVISH));
         self.best = Bug {
             failure,
             recipe: recipe.clone(),

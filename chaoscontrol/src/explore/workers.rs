@@ -166,7 +166,7 @@ impl<S> Drop for Workers<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explore::{Aimed, Recipe};
+    use crate::explore::Recipe;
 
     /// Branches that end when they may.
     struct Stuck(Arc<AtomicBool>);
@@ -195,14 +195,7 @@ mod tests {
         let may_end = Arc::new(AtomicBool::new(false));
         let mut workers = Workers::new(&Stuck(Arc::clone(&may_end)), 2).unwrap();
         workers.grace = Duration::from_millis(50);
-        let job = |_| Job {
-            recipe: Recipe::default(),
-            start: None,
-            fork_ns: None,
-            snapshots: Vec::new(),
-            until_ns: None,
-            aimed: Aimed::default(),
-        };
+        let job = |_| Job::new(Recipe::default());
         let jobs = || (0..3).map(job).collect();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {

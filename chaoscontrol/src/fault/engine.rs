@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalogue::{Fault, FaultKind, Parts};
 use super::info::Effect;
-use super::schedule::FaultSchedule;
+use super::schedule::{FaultSchedule, ScheduledFault};
 use super::table::Target;
 
 /// How long the parts of a branch last, in virtual ns.
@@ -252,6 +252,20 @@ impl FaultEngine {
         firings
     }
 
+    /// The faults that undo, `at_ns` after setup, all that `schedule` has done by then.
+    pub fn undoing(schedule: &FaultSchedule, at_ns: u64) -> Vec<ScheduledFault> {
+        let timing = Timing {
+            duration_ns: at_ns,
+            ..Timing::default()
+        };
+        let mut engine = FaultEngine::new(schedule.clone(), timing, 0);
+        engine.force_setup_complete(0);
+        let firings = engine.fire(at_ns).into_iter();
+        let last = firings.filter(|f| f.at_ns == at_ns && f.cause == Cause::Recovery);
+        last.map(|Firing { at_ns, fault, .. }| ScheduledFault { at_ns, fault })
+            .collect()
+    }
+
     /// A body asks for `fault` at cluster time `now`; the engine will heal it in the end,
     /// unless that is over: then a body answers for what it does.
     pub fn inject(&mut self, fault: Fault, now: u64) -> Firing {
@@ -468,6 +482,26 @@ mod tests {
             ]
         );
         assert_eq!(e.next_ns(), None);
+    }
+
+    #[test]
+    fn what_undoes_a_schedule_is_what_would_be_healed_then() {
+        let text = "+1 s kill vm 0\n+1 s latency vm 1 of 9 ms\n+2 s pause vm 2\n+3 s restart vm 0";
+        let schedule: FaultSchedule = text.parse().unwrap();
+        let undoing = |at_ns| {
+            let faults = FaultEngine::undoing(&schedule, at_ns).into_iter();
+            let faults = faults.map(|f| (f.at_ns, f.fault.to_string()));
+            faults.collect::<Vec<_>>()
+        };
+        let at = 2_500_000_000;
+        let names: Vec<String> = undoing(at).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(
+            names,
+            ["latency vm 1 of 0 ms", "resume vm 2", "restart vm 0"]
+        );
+        assert!(undoing(at).iter().all(|(at_ns, _)| *at_ns == at));
+        assert_eq!(undoing(4_000_000_000).len(), 2, "vm 0 is up again");
+        assert!(undoing(1_000_000_000).is_empty());
     }
 
     #[test]

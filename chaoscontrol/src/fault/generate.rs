@@ -121,6 +121,17 @@ impl Generator {
         }
     }
 
+    /// The same without faults of these kinds, unless there are no others.
+    #[must_use]
+    pub fn without(mut self, kinds: &[FaultKind]) -> Generator {
+        let others = self.aims.iter().copied();
+        let others: Vec<Aim> = others.filter(|aim| !kinds.contains(&aim.kind)).collect();
+        if !others.is_empty() {
+            self.aims = others;
+        }
+        self
+    }
+
     /// A fresh schedule, inside the tolerance.
     pub fn generate(&self, stream: &mut Stream) -> FaultSchedule {
         if !self.presets.is_empty() {
@@ -462,10 +473,13 @@ mod tests {
         assert!(sizes.contains(&g.aims.len()) && sizes.len() > 5);
         let one = Generator {
             aims: vec![Aim::of(FaultKind::Kill)],
-            ..g
+            ..g.clone()
         };
         let kept = (0..100).all(|i| one.swarm(&mut Stream::new(i, "swarm", &[])) == one);
         assert!(kept, "never empty");
+        let few = g.clone().without(&[FaultKind::Kill]);
+        assert_eq!(few.aims.len() + 1, g.aims.len());
+        assert_eq!(one.clone().without(&[FaultKind::Kill]), one);
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Branches that come from the tree of inputs.
 
-use crate::explore::aimed::Aimed;
 use crate::explore::plan::{Parent, Planned, Planner};
-use crate::explore::runner::{Job, Recipe, Reseed};
+use crate::explore::runner::Job;
 use crate::explore::strategy::Strategy;
 use crate::fault::{FaultSchedule, Stream};
 
@@ -21,7 +20,8 @@ impl<S: Clone> Planner<'_, S> {
             Strategy::Inputs => {
                 let planned = match stream.below(8) {
                     0 => None,
-                    1 => self.other_randomness(seed, stream),
+                    // The same moment, and other draws from there on.
+                    1 => self.moment(seed, stream).map(|(_, planned)| planned),
                     _ => self.variation(stream),
                 };
                 Some(planned.unwrap_or_else(|| Planned::root(seed, FaultSchedule::default())))
@@ -41,33 +41,9 @@ impl<S: Clone> Planner<'_, S> {
             start: passed.and_then(|entry| entry.snapshot.clone()),
             fork_ns: passed.map(|entry| entry.at_ns),
             snapshots: vec![parted_ns + 1],
-            until_ns: None,
-            aimed: Aimed::default(),
-            recipe: variation.recipe,
+            ..Job::new(variation.recipe)
         };
         let parent = Some(Parent::Node(variation.node));
-        Some(Planned { job, parent })
-    }
-
-    /// A fork whose calls are answered by other draws than before.
-    fn other_randomness(&mut self, seed: u64, stream: &mut Stream) -> Option<Planned<S>> {
-        let entry = self.frontier.pick(self.seen, stream)?;
-        let at_ns = entry.at_ns;
-        let mut reseeds = entry.kept.recipe.reseeds.clone();
-        reseeds.push(Reseed { at_ns, seed });
-        let recipe = Recipe {
-            reseeds,
-            ..entry.kept.recipe.clone()
-        };
-        let job = Job {
-            recipe,
-            start: entry.snapshot.clone(),
-            fork_ns: Some(at_ns),
-            snapshots: Vec::new(),
-            until_ns: None,
-            aimed: Aimed::default(),
-        };
-        let parent = Some(Parent::Moment(entry.id));
         Some(Planned { job, parent })
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
-use crate::explore::aimed::Aimed;
 use crate::explore::{
     Batch, BranchResult, BranchStats, Explorer, Job, Offered, Options, Outcome, Recipe, Runner,
     RunnerError, RunnerFactory, ShrinkLimits, Shrinker, Silent, Strategy, Workers,
@@ -131,14 +130,7 @@ fn answers_are_found_one_after_another() {
         let bug = &found.bugs[0];
         assert!(bug.recipe.schedule.is_empty());
         // The same from the beginning.
-        let job = Job {
-            recipe: bug.recipe.clone(),
-            start: None,
-            fork_ns: None,
-            snapshots: Vec::new(),
-            until_ns: None,
-            aimed: Aimed::default(),
-        };
+        let job = Job::new(bug.recipe.clone());
         let again = Runner::run(&mut lock, &job).unwrap();
         assert_eq!(again.state_hash, bug.state_hash);
         let hybrid = search(&mut lock, Strategy::Hybrid, seed);

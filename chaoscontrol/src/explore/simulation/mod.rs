@@ -102,6 +102,8 @@ pub struct Simulation {
     trouble: Option<Trouble>,
     /// Whoever runs the branch has seen enough of it.
     cut_off: bool,
+    /// Instructions after which that is so.
+    limit: u64,
 }
 
 /// What ends a branch without a verdict.
@@ -193,6 +195,7 @@ impl Simulation {
             timeline: None,
             trouble: None,
             cut_off: false,
+            limit: u64::MAX,
             scenario,
             cluster,
         })
@@ -326,6 +329,11 @@ impl Simulation {
         self.cut_off = true;
     }
 
+    /// From now on branches are cut off when their tally comes to more than so many instructions.
+    pub fn limit(&mut self, instructions: u64) {
+        self.limit = instructions;
+    }
+
     /// The whole of it at this moment.
     pub fn checkpoint(&mut self) -> Checkpoint {
         Checkpoint {
@@ -387,6 +395,7 @@ impl Simulation {
         }
         self.count_work();
         self.judge();
+        self.cut_off |= self.tally.instructions > self.limit;
     }
 
     fn update_status(&mut self) {

@@ -106,6 +106,14 @@ impl Runner for SimulationRunner {
         stops.extend(fork);
         stops.sort_unstable();
         stops.dedup();
+        let limit = |before: u64| {
+            job.most
+                .map_or(u64::MAX, |most| before.saturating_add(most))
+        };
+        self.simulation.limit(match fork {
+            Some(_) => u64::MAX,
+            None => limit(before),
+        });
         let simulation = self.follow(
             &job.recipe,
             job.start.as_ref(),
@@ -113,6 +121,7 @@ impl Runner for SimulationRunner {
             |simulation, at_ns| {
                 if fork == Some(at_ns) {
                     before = simulation.tally().instructions;
+                    simulation.limit(limit(before));
                 }
                 if aims.contains(&at_ns) {
                     let activity = &simulation.tally().activity;
@@ -191,7 +200,7 @@ fn packets(stats: &NetworkStats) -> BTreeMap<&'static str, u64> {
 mod tests {
     use super::*;
     use crate::cluster::ClusterConfig;
-    use crate::explore::{Aimed, Reseed};
+    use crate::explore::Reseed;
     use crate::machine::testing::beacon_guest;
     use crate::machine::{DeterministicVm, VmConfig};
 
@@ -226,17 +235,15 @@ mod tests {
             seed: 7,
         };
         Job {
-            recipe: Recipe {
+            start,
+            fork_ns: Some(50 * MS),
+            snapshots: vec![50 * MS],
+            ..Job::new(Recipe {
                 seed: 1,
                 reseeds: vec![reseed],
                 schedule: schedule.parse().unwrap(),
                 inputs: Vec::new(),
-            },
-            start,
-            fork_ns: Some(50 * MS),
-            snapshots: vec![50 * MS],
-            until_ns: None,
-            aimed: Aimed::default(),
+            })
         }
     }
 
@@ -258,6 +265,31 @@ mod tests {
             assert_eq!(fork.stats.instructions, whole.stats.instructions);
             assert_eq!(fork.stats.executed, whole.stats.instructions - before);
         }
+    }
+
+    #[test]
+    fn a_branch_that_executes_too_much_is_cut_off_wherever_it_is_started() {
+        let factory = factory();
+        let mut runner = factory.create().unwrap();
+        let kill = "+20 ms kill vm 0\n+80 ms restart vm 0";
+        let whole = runner.run(&job(kill, None)).unwrap();
+        let start = whole.snapshots[0].snapshot.clone();
+        let most = whole.stats.executed / 2;
+        let cut = |start| Job {
+            most: Some(most),
+            ..job(kill, start)
+        };
+        let ways = [cut(None), cut(Some(start))].map(|job| runner.run(&job).unwrap());
+        for cut in &ways {
+            assert!(cut.stats.executed > most);
+            assert!(cut.stats.executed < whole.stats.executed);
+            assert_eq!(cut.state_hash, ways[0].state_hash);
+        }
+        let again = runner.run(&job(kill, None)).unwrap();
+        assert_eq!(
+            again.state_hash, whole.state_hash,
+            "the limit was the job's"
+        );
     }
 
     #[test]

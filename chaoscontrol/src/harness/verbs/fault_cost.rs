@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::world::World;
 use crate::explore::simulation::SimulationFactory;
-use crate::explore::{Aimed, Job, Recipe, Runner, RunnerFactory};
+use crate::explore::{Job, Recipe, Runner, RunnerFactory};
 use crate::fault::{FaultSchedule, Generator, Stream};
 
 /// Pairs of branches that are compared.
@@ -40,14 +40,7 @@ pub(super) fn ratio(world: &World, faults: usize) -> Result<f64, String> {
                 schedule,
                 ..Recipe::default()
             };
-            let job = Job {
-                recipe,
-                start: None,
-                fork_ns: None,
-                snapshots: Vec::new(),
-                until_ns: None,
-                aimed: Aimed::default(),
-            };
+            let job = Job::new(recipe);
             let before = processor_ns()?;
             let result = runner.run(&job).map_err(|e| e.to_string())?;
             if pair > 0 {
