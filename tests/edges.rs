@@ -3,99 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chaoscontrol::cluster::{self, ClusterConfig, EventKind, SimulationController};
 use chaoscontrol::guest::protocol::{EDGES, EDGES_BYTES, Message};
 use chaoscontrol::image::kernel::{self, Variant};
-use chaoscontrol::machine::{VmConfig, VmSnapshot, counts_edges, traps_rdtsc};
+use chaoscontrol::machine::{Engine, VmConfig, VmSnapshot, counts_edges, traps_rdtsc};
+use chaoscontrol_tests::instrumented;
 
-/// The instrumented program. A process's edges count wherever its threads and children go.
-const PROGRAM: &str = r#"
-use chaoscontrol_guest::{Node, agent};
-
-fn main() {
-    agent::enter(&|name| match name {
-        "left" => Some(left),
-        "right" => Some(right),
-        "both" => Some(both),
-        _ => None,
-    });
-    turn(&left_edges, 300);
-    turn(&right_edges, 300);
-    println!("fine outside");
-}
-
-fn turn(what: &dyn Fn(u32) -> u32, times: u32) -> u32 {
-    (0..times).map(what).fold(0, u32::wrapping_add)
-}
-
-fn left_edges(n: u32) -> u32 {
-    if std::hint::black_box(n) % 2 == 0 { n } else { n + 1 }
-}
-
-fn right_edges(n: u32) -> u32 {
-    if std::hint::black_box(n) % 3 == 0 { n } else { n - 1 }
-}
-
-fn left(_: Node) -> Result<(), String> {
-    turn(&left_edges, 1000);
-    Ok(())
-}
-
-fn right(_: Node) -> Result<(), String> {
-    turn(&right_edges, 3);
-    Ok(())
-}
-
-fn both(node: Node) -> Result<(), String> {
-    unsafe extern "C" {
-        safe fn fork() -> i32;
-        safe fn _exit(code: i32) -> !;
-    }
-    if fork() == 0 {
-        let _ = left(node);
-        _exit(0);
-    }
-    std::thread::spawn(|| right(node)).join().map_err(|_| "no thread")?
-}
-"#;
-
-/// The flags that README names.
-fn flags() -> String {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let line = readme.lines().find_map(|l| l.strip_prefix("RUSTFLAGS=\""));
-    let (flags, _) = line.unwrap().split_once('"').unwrap();
-    flags.to_owned()
-}
-
-/// Builds [`PROGRAM`] as README says.
-fn instrumented() -> PathBuf {
-    const TARGET: &str = "x86_64-unknown-linux-gnu";
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("edges");
-    fs::create_dir_all(folder.join("src")).unwrap();
-    let sdk = checkout.join("chaoscontrol-guest").canonicalize().unwrap();
-    let manifest = format!(
-        "[package]\nname = \"edges\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [dependencies]\nchaoscontrol-guest = {{ path = {sdk:?}, features = [\"agent\", \"sancov\"] }}\n"
-    );
-    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    fs::write(folder.join("src/main.rs"), PROGRAM).unwrap();
-    fs::copy(checkout.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo
-        .current_dir(&folder)
-        .args(["build", "--target", TARGET])
-        .env("CARGO_TARGET_DIR", folder.join("target"))
-        .env("RUSTFLAGS", flags())
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    assert!(cargo.status().unwrap().success());
-    folder.join("target").join(TARGET).join("debug/edges")
-}
+/// The variable that names the instrumented program, for a machine in which it cannot be built.
+const PROGRAM: &str = "CHAOS_INSTRUMENTED";
 
 fn cluster(boot: &VmSnapshot, test: &str) -> SimulationController {
     let config = ClusterConfig {
@@ -136,11 +54,28 @@ fn taken(table: &[u8]) -> BTreeSet<usize> {
 
 #[test]
 fn an_instrumented_program_counts_its_edges_where_the_host_reads_them() {
-    let program = instrumented();
+    let program = instrumented::program(Path::new(env!("CARGO_TARGET_TMPDIR")));
     let outside = Command::new(&program).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&outside.stdout), "fine outside\n");
+    counts_alone(&program, Engine::Soft);
+}
 
-    let boot = cluster::boot(chaoscontrol_tests::machine(&program)).unwrap();
+#[test]
+#[ignore = "needs a KVM that runs Linux: tests/kvm.rs runs it"]
+fn it_does_so_on_the_hosts_cpu_too() {
+    let program = env::var_os(PROGRAM);
+    let program = program
+        .unwrap_or_else(|| panic!("{PROGRAM} names no executable: let tests/kvm.rs run this"));
+    counts_alone(&PathBuf::from(program), Engine::Kvm);
+}
+
+/// Sees each body's edges in the table, and no others.
+fn counts_alone(program: &Path, engine: Engine) {
+    let boot = cluster::boot(VmConfig {
+        engine,
+        ..chaoscontrol_tests::machine(program)
+    });
+    let boot = boot.unwrap();
     let [left, right, both] = ["left", "right", "both"].map(|test| counted(&boot, test));
     assert!(left == counted(&boot, "left"));
     // What was taken more than once is the loop of one of them and nothing of its start.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chaoscontrol::image::kernel::{self, Variant};
 use chaoscontrol::image::{KernelRequest, disk};
 use chaoscontrol_tests::figures::figures;
+use chaoscontrol_tests::instrumented;
 use chaoscontrol_tests::qemu::{self, Command, Ending, Outcome, Target};
 
 /// How long all tests of this target may take, in a full run and otherwise.
@@ -236,6 +237,17 @@ fn a_kernel_that_counts_its_edges_guides_the_search() {
     });
     // With the lean kernel these are the sites of assertions: a handful.
     assert!(edges.is_some_and(|edges| edges > 1000), "{output}");
+}
+
+#[test]
+fn an_instrumented_program_counts_its_edges() {
+    let program = instrumented::program(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let command = with_kernel(Command::new(target("tests", "edges")))
+        .file(&program)
+        .variable("CHAOS_INSTRUMENTED", program.display())
+        .arguments(["--ignored", "it_does_so_on_the_hosts_cpu_too"]);
+    let outcomes = run(&[command]);
+    assert_eq!(passed(&outcomes[0]), 1, "{}", outcomes[0].output);
 }
 
 /// The software CPU, which takes long in there, counts the instructions.

@@ -1,6 +1,7 @@
 //! What several whole-system tests need.
 
 pub mod figures;
+pub mod instrumented;
 pub mod qemu;
 
 use std::path::Path;
