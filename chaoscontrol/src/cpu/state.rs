@@ -156,6 +156,9 @@ pub struct CpuState {
     pub nmi_blocked: bool,
     /// Dead after a triple fault.
     pub shutdown: bool,
+    /// On KVM: a general-protection fault comes before the next instruction, as that at `rip`
+    /// used a model-specific register that is not there. The software CPU never stops so.
+    pub faulted: bool,
     /// x87 and MMX.
     pub fpu: Fpu,
     /// IA32_EFER.
@@ -215,6 +218,7 @@ impl Default for CpuState {
             nmi_pending: false,
             nmi_blocked: false,
             shutdown: false,
+            faulted: false,
             fpu: Fpu::default(),
             efer: 0,
             star: 0,

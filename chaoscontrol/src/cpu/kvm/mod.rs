@@ -4,6 +4,8 @@
 //! devices is used, so all that a guest notices comes from the caller, at its exits.
 
 mod alarm;
+#[cfg(test)]
+mod exits_tests;
 mod fixed;
 mod host;
 mod probe;

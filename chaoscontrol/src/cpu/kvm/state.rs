@@ -134,6 +134,10 @@ fn sregs(s: &CpuState) -> kvm_sregs {
     }
 }
 
+/// The vector of the one exception that can be on its way between two instructions. Its error
+/// code is 0 then.
+const GENERAL_PROTECTION: u8 = 13;
+
 /// Offsets in the area that XSAVE and FXSAVE share (SDM volume 1, table 10-2).
 mod area {
     pub const FCW: usize = 0;
@@ -259,6 +263,9 @@ pub fn load(vcpu: &VcpuFd, s: &CpuState) -> Result<(), KvmError> {
     };
     events.nmi.pending = s.nmi_pending.into();
     events.nmi.masked = s.nmi_blocked.into();
+    events.exception.injected = s.faulted.into();
+    events.exception.has_error_code = s.faulted.into();
+    events.exception.nr = GENERAL_PROTECTION;
     call("set events", vcpu.set_vcpu_events(&events))?;
     fixed::load(vcpu)
 }
@@ -306,11 +313,10 @@ pub fn save(vcpu: &VcpuFd, kept: &CpuState) -> Result<CpuState, KvmError> {
     s.shadow = events.interrupt.shadow != 0;
     s.nmi_pending = events.nmi.pending != 0;
     s.nmi_blocked = events.nmi.masked != 0;
-    let under_way = events.exception.injected
-        | events.exception.pending
-        | events.interrupt.injected
-        | events.nmi.injected;
-    if under_way != 0 {
+    let exception = events.exception.injected | events.exception.pending != 0;
+    s.faulted = exception && events.exception.nr == GENERAL_PROTECTION;
+    let interrupt = events.interrupt.injected | events.nmi.injected != 0;
+    if interrupt || exception && !s.faulted {
         return Err(KvmError::Call {
             what: "read events",
             why: "an event is still being delivered".into(),
@@ -353,5 +359,14 @@ mod tests {
             };
             assert_eq!(from_segment(&segment(&s)), s);
         }
+    }
+
+    #[test]
+    fn a_task_is_marked_busy_for_vmx_only() {
+        let s = Segment {
+            attributes: 0x8B,
+            ..Segment::default()
+        };
+        assert_eq!([true, false].map(|svm| task(&s, svm).type_), [9, 11]);
     }
 }

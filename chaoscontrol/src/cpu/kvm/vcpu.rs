@@ -55,8 +55,6 @@ pub struct KvmCpu {
     /// What is left of the exit that is being answered.
     waiting: VecDeque<Part>,
     owed: Owed,
-    /// What came of completing one, to be returned by the next `run`.
-    parked: Option<Exit>,
     regs: Option<kvm_regs>,
     regs_changed: bool,
     missing: Missing,
@@ -80,7 +78,6 @@ impl KvmCpu {
             kept: CpuState::default(),
             waiting: VecDeque::new(),
             owed: Owed::Nothing,
-            parked: None,
             regs: None,
             regs_changed: false,
             missing: Missing::default(),
@@ -111,12 +108,11 @@ impl KvmCpu {
 
     /// Replaces the architectural state.
     pub fn set_state(&mut self, state: CpuState) {
-        // What is owed would be done to the new state.
-        if self.owed == Owed::Exit {
+        // What is under way would be done to the new state.
+        while self.owed == Owed::Exit || !self.waiting.is_empty() {
+            self.waiting.clear();
             self.enter(true);
         }
-        self.waiting.clear();
-        self.parked = None;
         self.error = None;
         self.regs = None;
         self.regs_changed = false;
@@ -323,10 +319,10 @@ impl KvmCpu {
         self.owed = Owed::Exit;
     }
 
-    /// Lets KVM complete what it owes; whatever else the instruction wants is parked.
+    /// Lets KVM complete what it owes. Whatever else the instruction wants is `waiting` then.
     fn settle(&mut self) {
-        if self.owed != Owed::Nothing && self.waiting.is_empty() && self.parked.is_none() {
-            self.parked = self.enter(true);
+        if self.owed != Owed::Nothing && self.waiting.is_empty() {
+            self.enter(true);
         }
     }
 
@@ -366,10 +362,13 @@ fn mark(ram: &Ram, log: &[u64]) {
 
 impl Vcpu for KvmCpu {
     fn run(&mut self, limit: u64, window: bool) -> Exit {
+        if window || self.kept.exits >= limit {
+            self.settle();
+        }
         if self.error.is_some() {
             return Exit::Failed;
         }
-        if let Some(exit) = self.finish_if(window || self.kept.exits >= limit) {
+        if let Some(exit) = self.next_part() {
             return exit;
         }
         if self.kept.shutdown {
@@ -408,7 +407,8 @@ impl Vcpu for KvmCpu {
     }
 
     fn finish(&mut self) -> Option<Exit> {
-        self.finish_if(true)
+        self.settle();
+        self.next_part()
     }
 
     fn count(&self) -> u64 {
@@ -417,7 +417,7 @@ impl Vcpu for KvmCpu {
 
     fn interruptible(&mut self) -> bool {
         self.settle();
-        self.parked.is_none() && !self.kept.shutdown && self.ready()
+        self.waiting.is_empty() && !self.kept.shutdown && self.ready()
     }
 
     fn inject(&mut self, vector: u8) {
@@ -494,18 +494,5 @@ impl Vcpu for KvmCpu {
             }
             ram.write(mapped.physical, &from[range]).is_ok()
         })
-    }
-}
-
-impl KvmCpu {
-    /// What the instruction under way wants next; with `settle`, KVM is asked.
-    fn finish_if(&mut self, settle: bool) -> Option<Exit> {
-        if let Some(part) = self.next_part() {
-            return Some(part);
-        }
-        if settle {
-            self.settle();
-        }
-        self.parked.take()
     }
 }

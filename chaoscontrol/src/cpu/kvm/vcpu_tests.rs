@@ -1,5 +1,7 @@
 //! A vCPU's state, written and read back.
 
+use kvm_bindings::kvm_xcrs;
+
 use super::state::{load, save};
 use super::testing::or_not_run;
 use super::vm::create;
@@ -31,11 +33,15 @@ fn state_is_read_as_it_was_written() {
     s.fmask = 0x47700;
     s.kernel_gs_base = 0xFFFF_8880_0000_1000;
     s.segs[crate::cpu::state::seg::FS].base = 0x7F00_0000_1000;
-    s.dr[0] = 0x4000;
+    (s.dr[0], s.dr[6], s.dr[7]) = (0x4000, 0xFFFF_0FF1, 0x402);
     (s.exits, s.misc_enable, s.apic_base) = (77, 0x85, 0xFEE0_0900);
     s.pat = 0x0007_0106_0007_0106;
     s.shadow = true;
     (s.nmi_pending, s.nmi_blocked) = (true, true);
+    // Linux refuses this; where it is taken, loading has to undo it.
+    let mut xcrs = kvm_xcrs::default();
+    (xcrs.nr_xcrs, xcrs.xcrs[0].value) = (1, 3);
+    _ = vcpu.set_xcrs(&xcrs);
     load(&vcpu, &s).unwrap();
     // What KVM does not hold; all else has to come from it.
     let kept = CpuState {
