@@ -3,18 +3,11 @@
 //! runs the branch names their targets when they are due. What was run is a plain recipe again.
 
 use crate::fault::{
-    Activity, FaultKind, FaultSchedule, Generator, ScheduledFault, Shape, Stream, Target, Tolerance,
+    Activity, FaultKind, FaultSchedule, Generator, ScheduledFault, Stream, Target, Tolerance,
 };
 
 /// So many faults of three are aimed, if they can be.
 const ODDS: u64 = 2;
-
-/// Kinds whose targets follow from the faults that they undo, as that of a restart after a kill does.
-const FOLLOWING: [FaultKind; 3] = [
-    FaultKind::Resume,
-    FaultKind::Release,
-    FaultKind::ContinueProcess,
-];
 
 /// The faults of a schedule that are to hit whoever is busiest when they are due.
 #[derive(Clone, Debug, Default)]
@@ -40,9 +33,10 @@ impl Aimer<'_> {
         let (mut aimed, mut killed) = (Vec::new(), Vec::new());
         for (i, fault) in chosen.iter_mut().enumerate() {
             let mut parts = fault.fault.parts();
+            // Its target follows from the fault that it undoes.
             let follows = match parts.kind {
                 FaultKind::Restart => killed.contains(&parts.target),
-                kind => FOLLOWING.contains(&kind),
+                kind => kind.only_undoes(),
             };
             if parts.kind == FaultKind::Kill {
                 killed.push(parts.target.clone());
@@ -68,7 +62,13 @@ impl Aimer<'_> {
         if self.generator.allows(&reshaped) {
             *schedule = reshaped;
         } else {
-            aimed.retain(|i| schedule.faults()[*i].fault.kind().info().shape == Shape::Vm);
+            let cuts = |i: &usize| {
+                matches!(
+                    schedule.faults()[*i].fault.parts().target,
+                    Target::Sides(..)
+                )
+            };
+            aimed.retain(|i| !cuts(i));
         }
         Aimed {
             faults: aimed,
@@ -227,7 +227,7 @@ mod tests {
             assert_eq!(schedule.len(), drawn.len());
             for i in &aimed.faults {
                 let fault = &schedule.faults()[*i];
-                assert!(fault.at_ns >= aimer.from_ns);
+                assert!(fault.at_ns >= aimer.from_ns && !fault.fault.kind().only_undoes());
                 assert!(aimed.named(fault).is_some_and(|vm| vm < 3), "{fault:?}");
                 cut += u32::from(matches!(fault.fault.parts().target, Target::Sides(..)));
             }

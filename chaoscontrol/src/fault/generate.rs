@@ -79,18 +79,16 @@ const BRIEF: [FaultKind; 4] = [
     FaultKind::SpuriousInterrupt,
 ];
 
-/// Kinds that do nothing but undo others.
-const PURE: [FaultKind; 5] = [
-    FaultKind::Release,
-    FaultKind::Heal,
-    FaultKind::Resume,
-    FaultKind::ContinueProcess,
-    FaultKind::DiskHeal,
-];
+impl FaultKind {
+    /// Whether it does nothing but undo others. A restart without a kill is a fault of its own.
+    pub fn only_undoes(self) -> bool {
+        self != FaultKind::Restart && UNDOING.iter().any(|(_, kind, _)| *kind == self)
+    }
+}
 
 /// `aims` with what does nothing but undo some of them: who allows partitions wants them to heal.
 pub fn with_undoing(mut aims: Vec<Aim>) -> Vec<Aim> {
-    for (done, kind, _) in UNDOING.iter().filter(|(_, kind, _)| PURE.contains(kind)) {
+    for (done, kind, _) in UNDOING.iter().filter(|(_, kind, _)| kind.only_undoes()) {
         if let Some(aim) = aims.iter().find(|aim| aim.kind == *done).copied()
             && !aims.iter().any(|aim| aim.kind == *kind)
         {
@@ -181,7 +179,7 @@ impl Generator {
             .copied()
             .filter(|aim| !self.targets(*aim).is_empty())
             .collect();
-        let first = |aim: &Aim| !PURE.contains(&aim.kind);
+        let first = |aim: &Aim| !aim.kind.only_undoes();
         let fitting = match self.paired && fitting.iter().any(first) {
             true => fitting.into_iter().filter(first).collect(),
             false => fitting,
