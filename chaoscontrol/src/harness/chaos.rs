@@ -6,16 +6,15 @@ use std::fs;
 
 use libtest_mimic::Failed;
 
-use super::compared::{self, compared};
+use super::again::again;
 use super::count::count;
 use super::engine;
 use super::entry::Package;
 use super::explored::{self, found};
 use super::registry::{Schedule, TestCase};
-use super::regression::{Recorded, Store};
-use super::rerun::{Rerun, rerun, spread};
+use super::regression::Store;
+use super::rerun::{rerun, spread};
 use super::search::{Searched, options, search};
-use super::settings::Settings;
 use super::signals;
 use super::summary::Summary;
 use super::trial::should_panic;
@@ -24,7 +23,6 @@ use super::world::{self, World};
 use crate::explore::{Ended, Recipe};
 use crate::fault::{FaultSchedule, TextError};
 use crate::image::BaseImage;
-use crate::oracle::Failure;
 
 /// Names a recorded failure to be run again, instead of the test.
 const REPLAY: &str = "CHAOS_REPLAY";
@@ -86,77 +84,17 @@ fn undisturbed(world: &World, outcome: Result<(), Failed>) -> Result<(), Failed>
 /// Runs the recorded failure `id` again, and nothing else.
 fn replay(case: &TestCase, package: Package, store: &Store, id: &str) -> Result<(), Failed> {
     let recorded = store.find(id).map_err(failed)?;
-    let again = again(case, &package, &recorded)?;
+    let again = again(case, &package, &recorded, &say)?;
     let teller = Teller {
         case,
         package,
         store,
         world: &again.world,
     };
-    let Some(found) = again.found(&recorded) else {
+    let Some(found) = again.found() else {
         return Err(failed(again.absent(&recorded)));
     };
     undisturbed(&again.world, Err(teller.known(&found, id)))
-}
-
-/// A recorded branch that was run once more.
-pub struct Again {
-    /// The world that it was recorded in.
-    pub world: World,
-    /// The run.
-    pub branch: Rerun,
-    /// How it compares with the record, in words.
-    pub notes: Vec<String>,
-}
-
-impl Again {
-    /// How it failed, if it did.
-    pub fn failure(&self) -> Option<&Failure> {
-        self.branch.failure.as_ref()
-    }
-
-    /// What there is to tell if it failed.
-    pub fn found(&self, recorded: &Recorded) -> Option<Found> {
-        Some(Found {
-            failure: self.branch.failure.clone()?,
-            notes: self.notes.clone(),
-            remarks: Vec::new(),
-            recipe: recorded.recipe.clone(),
-            rerun: Some(self.branch.clone()),
-        })
-    }
-
-    /// What there is to tell if it did not.
-    pub fn absent(&self, recorded: &Recorded) -> String {
-        format!(
-            "{} {:?}, recorded as {}, did not fail when it was run again\n  {}",
-            recorded.bug.kind,
-            recorded.bug.message,
-            recorded.id,
-            self.notes.join("\n  ")
-        )
-    }
-}
-
-/// Runs a recorded branch in the world that it was recorded in.
-///
-/// # Errors
-/// Trouble of the host.
-pub fn again(case: &TestCase, package: &Package, recorded: &Recorded) -> Result<Again, Failed> {
-    let settings = world::settings(case, package).map_err(failed)?;
-    let settings = Settings {
-        engine: settings.engine.for_replay(recorded),
-        ..recorded.settings.applied_to(&settings)
-    };
-    let world = World::new(case, package, settings, &say).map_err(failed)?;
-    let stops = compared::stops(recorded);
-    let branch = rerun(&world.scenario, &recorded.recipe, &stops).map_err(failed)?;
-    let notes = compared(&world, recorded, &branch).map_err(failed)?;
-    Ok(Again {
-        world,
-        branch,
-        notes,
-    })
 }
 
 /// The one branch of a test with a schedule of its own.
@@ -268,9 +206,10 @@ fn resume() -> bool {
 /// Recorded failures, newest first, then an exploration around them.
 fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
     let recorded = teller.store.checked_in().map_err(failed)?;
+    let mut tried = Vec::new();
     for old in recorded.iter().rev() {
-        let again = again(teller.case, &teller.package, old)?;
-        let Some(found) = again.found(old) else {
+        let again = again(teller.case, &teller.package, old, &say)?;
+        let Some(found) = again.found() else {
             let mut line = format!(
                 "{}: recorded failure {} does not fail any more",
                 teller.case.name(),
@@ -280,6 +219,7 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
                 line += &format!("; {why}");
             }
             say(&line);
+            tried.extend(again.tried);
             continue;
         };
         return Err(Teller {
@@ -289,7 +229,7 @@ fn explore(teller: &Teller<'_>) -> Result<(), Failed> {
         .known(&found, &old.id));
     }
     let settings = &teller.world.settings;
-    let options = options(teller.world, explored::initial(recorded, settings));
+    let options = options(teller.world, explored::initial(tried, settings));
     let begin = explored::begin(teller, options, resume()).map_err(failed)?;
     let searched = search(teller.case, teller.world, begin, |bugs| {
         bugs.first().into_iter().collect()

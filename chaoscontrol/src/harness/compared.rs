@@ -2,6 +2,7 @@
 //! where it left it and why that may be.
 
 use super::engine;
+use super::labels::Heard;
 use super::regression::Recorded;
 use super::rerun::{Rerun, RerunError, rerun};
 use super::world::World;
@@ -17,7 +18,33 @@ pub fn stops(recorded: &Recorded) -> Vec<u64> {
     ticks.map(|tick| tick.time_ns).collect()
 }
 
-/// What there is to say of `branch`, the replay of `recorded` in `world`. A replay that ought
+/// How a record was replayed on what has changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With its faults at their virtual times.
+    Time,
+    /// That did not fail as recorded; with its faults so long after what they followed it did.
+    Labels,
+    /// In both ways, and it failed as recorded in neither.
+    Neither,
+}
+
+impl Way {
+    fn words(self) -> &'static str {
+        match self {
+            Way::Time => "replayed by virtual time",
+            Way::Labels => {
+                "it did not fail so by virtual time; replayed by labelled events, it did"
+            }
+            Way::Neither => {
+                "replayed by virtual time and by labelled events, it did not fail so in either way"
+            }
+        }
+    }
+}
+
+/// What there is to say of `branch`, the replay of `recorded` in `world`, where it was replayed in
+/// that `way` if anything has changed. A replay that ought
 /// to have been the same is run twice more, to tell why it was not.
 ///
 /// # Errors
@@ -26,6 +53,7 @@ pub fn compared(
     world: &World,
     recorded: &Recorded,
     branch: &Rerun,
+    way: Way,
 ) -> Result<Vec<String>, RerunError> {
     let mut notes = vec![recorded.found.clone()];
     let id = branch.failure.as_ref().map(|failure| failure.id());
@@ -39,9 +67,9 @@ pub fn compared(
     notes.extend(engine::missing(recorded, world.booted.engine));
     let (state, before) = (branch.state_hash, recorded.state);
     if let Some(changed) = recorded.changed(&world.booted) {
-        notes.push(format!(
-            "recorded with another {changed}: replayed by virtual time"
-        ));
+        notes.push(format!("recorded with another {changed}: {}", way.words()));
+        let heard = Heard::of(branch);
+        notes.extend(heard.difference(&recorded.recipe.schedule, &recorded.labels));
         if state != before {
             notes.push(format!(
                 "it ended in state {state:016x}; the recorded {before:016x} belongs to the other {changed}, so their states differ from the start"

@@ -2,7 +2,6 @@
 //! how a bug that they shrank is told.
 
 use super::folder::{Folder, Identity, Kept, OwnCode};
-use super::regression::Recorded;
 use super::search::{Begin, Keep, Searched};
 use super::settings::Settings;
 use super::summary::{findability, meddled};
@@ -11,14 +10,14 @@ use crate::cpu::Engine;
 use crate::explore::{Options, Shrunk};
 use crate::fault::FaultSchedule;
 
-/// The schedules of recorded failures, newest first, as far as they fit the test.
-pub fn initial(recorded: Vec<Recorded>, settings: &Settings) -> Vec<FaultSchedule> {
-    let schedules = recorded.into_iter().rev().map(|old| old.recipe.schedule);
+/// Those of `schedules`, which did not fail by themselves, that fit the test.
+pub fn initial(mut schedules: Vec<FaultSchedule>, settings: &Settings) -> Vec<FaultSchedule> {
     let fits = |schedule: &FaultSchedule| {
         let fits = schedule.check(settings.vms as usize, settings.duration_ns);
         fits.is_ok() && !schedule.is_empty()
     };
-    schedules.filter(fits).collect()
+    schedules.retain(fits);
+    schedules
 }
 
 /// Where an exploration with `options` begins: at its checkpoint, if it is to `resume` and there is one.

@@ -1,5 +1,6 @@
 //! The test harness: registry, configuration, progress, report, regression files.
 
+mod again;
 pub mod artifacts;
 pub mod bundle;
 mod chaos;
@@ -12,6 +13,7 @@ pub mod engine;
 pub mod entry;
 mod explored;
 pub mod folder;
+pub mod labels;
 mod pin;
 mod progress;
 pub mod registry;

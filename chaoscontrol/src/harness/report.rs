@@ -246,6 +246,7 @@ mod tests {
         let entry = |at, kind, text: &str| Entry {
             at,
             kind,
+            name: None,
             text: text.into(),
         };
         let timeline = [

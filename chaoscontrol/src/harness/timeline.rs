@@ -136,6 +136,7 @@ mod tests {
                 vm,
             },
             kind,
+            name: None,
             text: text.to_owned(),
         }
     }

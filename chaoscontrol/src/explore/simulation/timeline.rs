@@ -27,6 +27,8 @@ pub struct Entry {
     pub at: Moment,
     /// What it is about.
     pub kind: EntryKind,
+    /// What a guest calls this moment: an event's name, an assertion's message.
+    pub name: Option<String>,
     /// In words.
     pub text: String,
 }
@@ -37,6 +39,7 @@ impl Simulation {
             timeline.push(Entry {
                 at,
                 kind,
+                name: None,
                 text: text(),
             });
         }
@@ -63,6 +66,12 @@ impl Simulation {
             return;
         };
         self.note(at, kind, || text);
+        if let Message::Event { name, .. } | Message::Assert { message: name, .. } = message {
+            let noted = self.timeline.as_mut().and_then(|lines| lines.last_mut());
+            if let Some(entry) = noted {
+                entry.name = Some((*name).to_owned());
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::cpu::Engine;
 use crate::explore::{Recipe, Reseed};
 use crate::harness::disk::Disk;
+use crate::harness::labels::{Heard, Label};
 use crate::harness::rerun::Rerun;
 use crate::harness::settings::Settings;
 use crate::harness::world::Booted;
@@ -24,6 +25,8 @@ pub struct Recorded {
     pub found: String,
     /// The branch.
     pub recipe: Recipe,
+    /// For each of its faults what it followed, if anything; empty if that is not known.
+    pub labels: Vec<Option<Label>>,
     /// The settings of the test, of which those count that decide a run.
     pub settings: Decisive,
     /// Hash of the kernel, in hexadecimal.
@@ -126,6 +129,7 @@ impl Recorded {
             id: String::new(),
             bug,
             found,
+            labels: Heard::of(branch).labels(&recipe.schedule),
             recipe,
             settings: Decisive::of(settings, booted.engine),
             kernel: format!("{:032x}", booted.kernel.hash),

@@ -12,6 +12,7 @@ use crate::cpu::Engine;
 use crate::explore::{Input, NoInput, Recipe, Reseed};
 use crate::fault::{FaultSchedule, ScheduledFault, Unit, format_time, parse_time};
 use crate::harness::disk::Disk;
+use crate::harness::labels::{Label, NoLabel};
 use crate::oracle::FailureId;
 use crate::replay::{HashRecord, NoTick, TickRecord};
 
@@ -25,6 +26,8 @@ const DISK: &str = "disk";
 const DISK_HASH: &str = "new_disk";
 /// Others settle no random value.
 const INPUTS: &str = "inputs";
+/// Faults may follow nothing that a guest said, and older records do not know.
+const LABELS: &str = "labels";
 /// Another: whoever finds it too long may remove it, and hears less of a divergence.
 const TRAIL: &str = "trail";
 
@@ -150,6 +153,7 @@ fn entry(failure: &Recorded) -> String {
         ("message", quoted(&failure.bug.message)),
         ("found", quoted(&failure.found)),
         ("schedule", schedule),
+        (LABELS, list(failure.labels.iter().map(label_text))),
         ("seed", quoted(&format!("{:#018x}", failure.recipe.seed))),
         ("reseeds", reseeds),
         (
@@ -189,6 +193,7 @@ fn entry(failure: &Recorded) -> String {
             FORCE => *force_setup_ns == 0,
             DISK | DISK_HASH => disk.is_none(),
             INPUTS => failure.recipe.inputs.is_empty(),
+            LABELS => failure.labels.iter().all(Option::is_none),
             TRAIL => failure.trail.ticks.is_empty(),
             _ => false,
         };
@@ -235,6 +240,7 @@ type Wrong = (&'static str, String);
 
 impl Entry<'_> {
     fn read(&self) -> Result<Recorded, Wrong> {
+        let (schedule, labels) = self.faults()?;
         Ok(Recorded {
             id: self.text("id")?.to_owned(),
             bug: FailureId {
@@ -245,12 +251,13 @@ impl Entry<'_> {
             recipe: Recipe {
                 seed: self.seed("seed")?,
                 reseeds: self.items("reseeds", reseed)?,
-                schedule: FaultSchedule::new(self.items("schedule", str::parse::<ScheduledFault>)?),
+                schedule,
                 inputs: match self.0.contains_key(INPUTS) {
                     true => self.items(INPUTS, input)?,
                     false => Vec::new(),
                 },
             },
+            labels,
             settings: Decisive {
                 vms: self.number("vms", 1..=16)?,
                 clients: self.number("clients", 0..=15)?,
@@ -287,6 +294,26 @@ impl Entry<'_> {
             },
             state: self.seed("state")?,
         })
+    }
+
+    /// The schedule in order, and for each of its faults the label, if there are any.
+    fn faults(&self) -> Result<(FaultSchedule, Vec<Option<Label>>), Wrong> {
+        let faults = self.items("schedule", str::parse::<ScheduledFault>)?;
+        if !self.0.contains_key(LABELS) {
+            return Ok((FaultSchedule::new(faults), Vec::new()));
+        }
+        let labels = self.items(LABELS, label)?;
+        if labels.len() != faults.len() {
+            let (labels, faults) = (labels.len(), faults.len());
+            let what = format!(
+                "has {labels} entries for {faults} faults of `schedule`: give each fault one, \"\" for none, or remove the key"
+            );
+            return Err((LABELS, what));
+        }
+        let mut both: Vec<_> = faults.into_iter().zip(labels).collect();
+        both.sort_by_key(|(fault, _)| fault.at_ns);
+        let (faults, labels) = both.into_iter().unzip();
+        Ok((FaultSchedule::new(faults), labels))
     }
 
     fn value(&self, key: &'static str) -> Result<&Value, Wrong> {
@@ -377,6 +404,18 @@ fn input(text: &str) -> Result<Input, String> {
     text.parse().map_err(|error: NoInput| error.to_string())
 }
 
+/// What stands for a fault's label, if it has one.
+fn label_text(label: &Option<Label>) -> String {
+    label.as_ref().map(Label::to_string).unwrap_or_default()
+}
+
+fn label(text: &str) -> Result<Option<Label>, String> {
+    let label = (!text.is_empty()).then(|| text.parse());
+    label
+        .transpose()
+        .map_err(|error: NoLabel| error.to_string())
+}
+
 /// Reads `+1.204 s 0x...`.
 fn reseed(text: &str) -> Result<Reseed, String> {
     let (at, seed) = text
@@ -417,6 +456,15 @@ pub(in crate::harness) mod tests {
                     answer: 2,
                 }],
             },
+            labels: vec![
+                None,
+                Some(Label {
+                    vm: 1,
+                    name: "one \"leader\"\n 2 +1 s".into(),
+                    occurrence: 16,
+                    after_ns: 35_000_001,
+                }),
+            ],
             settings: Decisive {
                 vms: 3,
                 clients: 1,
@@ -450,6 +498,7 @@ pub(in crate::harness) mod tests {
     fn what_is_written_is_read_again() {
         let mut second = example();
         second.recipe = Recipe::default();
+        second.labels = Vec::new();
         second.settings.force_setup_ns = 0;
         second.settings.disk = None;
         second.disk = String::new();
@@ -488,6 +537,10 @@ pub(in crate::harness) mod tests {
         assert!(with("\"soft\"", "\"warp\"").contains("number 1, whose `engine` is \"warp\""));
         assert!(with("vms = 3", "vms = 30").contains("`vms` is no number in 1..=16"));
         assert!(with("answers 2", "answers 5").contains("`inputs` holds \"vm 1's call 3"));
+        assert!(
+            with(" 16 +35.000001 ms", " 17 +1 ms").contains("1, whose `labels` holds \"vm 1 one")
+        );
+        assert!(with("    \"\",\n", "").contains("`labels` has 1 entries for 2 faults"));
         assert!(with("partition {0}", "partitoin {0}").contains("did you mean"));
         assert!(with("\"0xffffffffffffffff\"", "\"9\"").contains("`seed` is \"9\""));
     }

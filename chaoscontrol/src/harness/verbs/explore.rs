@@ -81,7 +81,9 @@ fn explore(mut arguments: Arguments, resume: bool) -> Result<ExitCode, String> {
         world: &world,
     };
     let recorded = store.checked_in().map_err(|e| e.to_string())?;
-    let mut options = options(&world, initial(recorded, &world.settings));
+    let newest_first = recorded.into_iter().rev();
+    let schedules = newest_first.map(|old| old.recipe.schedule).collect();
+    let mut options = options(&world, initial(schedules, &world.settings));
     options.stop_at_failure = false;
     options.strategy = wanted.mode.unwrap_or(options.strategy);
     let mut begin = begin(&teller, options, resume)?;

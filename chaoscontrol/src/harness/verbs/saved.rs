@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::super::chaos::{Again, again};
+use super::super::again::{Again, again};
 use super::super::count::count;
 use super::super::entry::Package;
 use super::super::registry::{TESTS, TestCase};
@@ -81,7 +81,7 @@ pub fn minimize(mut arguments: Arguments) -> Result<ExitCode, String> {
         branch: 0,
         cost: Default::default(),
         failure,
-        recipe: saved.record.recipe.clone(),
+        recipe: again.recipe.clone(),
         applied: Vec::new(),
         start_ns: again.branch.start_ns,
         state_hash: again.branch.state_hash,
@@ -89,7 +89,7 @@ pub fn minimize(mut arguments: Arguments) -> Result<ExitCode, String> {
     let shrunk = shrink(saved.case, &again.world, bug, limits).map_err(|e| e.to_string())?;
     let (runs, left) = (count(shrunk.runs, "run"), shrunk.bug.recipe.schedule.len());
     let from = count(shrunk.from as u64, "fault");
-    if shrunk.bug.recipe == saved.record.recipe {
+    if shrunk.bug.recipe == again.recipe {
         let more = match shrunk.minimal {
             true => "",
             false => "; more --runs or --instructions may find one",
@@ -108,7 +108,8 @@ pub fn minimize(mut arguments: Arguments) -> Result<ExitCode, String> {
 
 impl Saved {
     fn again(&self, arguments: &Arguments) -> Result<Again, String> {
-        again(self.case, &arguments.package, &self.record)
+        let say = |line: &str| eprintln!("chaoscontrol: {line}");
+        again(self.case, &arguments.package, &self.record, &say)
             .map_err(|e| e.message().unwrap_or_default().to_owned())
     }
 
@@ -123,7 +124,7 @@ impl Saved {
 
     /// The report of a replay, and whether the recorded failure is back.
     fn told(&self, again: &Again, package: &Package) -> (String, bool) {
-        match again.found(&self.record) {
+        match again.found() {
             Some(found) => {
                 let report = self.teller(again, package).known(&found, &self.record.id);
                 let same = found.failure.id() == self.record.bug;
