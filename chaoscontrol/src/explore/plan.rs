@@ -6,7 +6,7 @@ use super::coverage::CoverageMap;
 use super::frontier::Frontier;
 use super::inputs::InputTree;
 use super::mutate::Mutator;
-use super::runner::{Job, Recipe, Reseed};
+use super::runner::{Job, MODEST, Recipe, Reseed};
 use super::strategy::Strategy;
 use crate::fault::{FaultEngine, FaultKind, FaultSchedule, Generator, Stream};
 
@@ -74,8 +74,8 @@ const SEGMENTS: u64 = 3;
 /// faults have ended.
 const AFTERWARDS: u64 = 6;
 
-/// A branch that executes so many times as much as usual is cut off: a guest that spins tells
-/// little for what it takes.
+/// A branch that executes so many times as much as usual, which counts as [`MODEST`] at least, is cut
+/// off: a guest that spins tells little for what it takes.
 const LAVISH: u64 = 8;
 
 /// Kinds that cost a boot, which is as much as seconds of a branch: each second branch does
@@ -196,7 +196,7 @@ impl<S: Clone> Planner<'_, S> {
         if !stream.chance(3, 4) {
             return;
         }
-        job.most = Some(self.usual.saturating_mul(LAVISH));
+        job.most = Some(self.usual.max(MODEST).saturating_mul(LAVISH));
         let tick = 1_000_000;
         let all_ns = self.generator.duration_ns;
         let Some(last) = job.recipe.schedule.faults().last() else {

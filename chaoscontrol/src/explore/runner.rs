@@ -11,6 +11,10 @@ use super::inputs::{ChoicePoint, Input};
 use crate::fault::{FaultKind, FaultSchedule, ScheduledFault};
 use crate::oracle::{Failure, PropertyOracle};
 
+/// Guest instructions that no branch is blamed for: those of two boots, which a restart may take in
+/// a cluster that else does next to nothing.
+pub(super) const MODEST: u64 = 50_000_000;
+
 /// From `at_ns` on (virtual ns after setup), random streams continue from `seed`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reseed {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::explorer::Bug;
 use super::milder::{Aspect, milder};
 use super::progress::Progress;
-use super::runner::{Batch, BranchResult, Job, Recipe, RunnerError};
+use super::runner::{Batch, BranchResult, Job, MODEST, Recipe, RunnerError};
 use super::unite::united;
 use crate::fault::{FaultSchedule, Generator, ScheduledFault, Stream};
 use crate::oracle::FailureId;
@@ -33,11 +33,9 @@ const PART: u64 = 20;
 /// faults more, one in so many.
 const PATIENCE: u64 = 4;
 
-/// A run that executes so many times as much as the best one, or as what it takes to do next to
-/// nothing, is cut off: a guest that spins could use up all that shrinking may take.
+/// A run that executes so many times as much as the best one, which counts as [`MODEST`] at least, is
+/// cut off: a guest that spins could use up all that shrinking may take.
 const LAVISH: u64 = 4;
-/// Guest instructions in which a small cluster does next to nothing.
-const MODEST: u64 = 50_000_000;
 
 /// When shrinking ends at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
