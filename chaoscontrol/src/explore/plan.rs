@@ -70,8 +70,8 @@ const fn ways(strategy: Strategy) -> &'static [(Way, u64)] {
 /// Faults that are drawn together lie within this part of the time for faults.
 const SEGMENTS: u64 = 3;
 
-/// A branch that is cut off goes on for this part of the time for faults, one in so many, after all
-/// faults have ended.
+/// A branch that is cut off goes on for this part of the time for faults, one in so many, after it was
+/// healed or could have been, and that comes no later after its last fault.
 const AFTERWARDS: u64 = 6;
 
 /// A branch that executes so many times as much as usual, which counts as [`MODEST`] at least, is cut
@@ -188,9 +188,9 @@ impl<S: Clone> Planner<'_, S> {
         mutator.extend(past, stream)
     }
 
-    /// Ends most branches a while after their last fault, and all faults shortly after it: what a
+    /// Cuts most branches off a while after their last fault, and heals half of them in between: what a
     /// fault has done often shows when it is over, and what comes later mostly repeats what others
-    /// showed. What was new can be gone on with from there. Nor do most of them execute many times
+    /// showed. What was new can be gone on with from there. Nor may most of them execute many times
     /// as much as others did.
     fn shorten(&self, job: &mut Job<S>, stream: &mut Stream) {
         if !stream.chance(3, 4) {
@@ -202,12 +202,14 @@ impl<S: Clone> Planner<'_, S> {
         let Some(last) = job.recipe.schedule.faults().last() else {
             return;
         };
-        let room = stream.below(all_ns / tick / AFTERWARDS / 2);
+        let room = stream.below(all_ns / tick / AFTERWARDS);
         let healed_ns = last.at_ns.next_multiple_of(tick) + (1 + room) * tick;
         let until_ns = healed_ns + all_ns / AFTERWARDS / tick * tick;
         if until_ns < all_ns {
-            let schedule = std::mem::take(&mut job.recipe.schedule);
-            job.recipe.schedule = healed(schedule, healed_ns);
+            if stream.chance(1, 2) {
+                let schedule = std::mem::take(&mut job.recipe.schedule);
+                job.recipe.schedule = healed(schedule, healed_ns);
+            }
             job.until_ns = Some(until_ns);
         }
     }
