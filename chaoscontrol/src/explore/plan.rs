@@ -203,7 +203,9 @@ impl<S: Clone> Planner<'_, S> {
             return;
         };
         let room = stream.below(all_ns / tick / AFTERWARDS);
-        let healed_ns = last.at_ns.next_multiple_of(tick) + (1 + room) * tick;
+        // What a fork goes on from has happened.
+        let last_ns = last.at_ns.max(job.fork_ns.unwrap_or(0));
+        let healed_ns = last_ns.next_multiple_of(tick) + (1 + room) * tick;
         let until_ns = healed_ns + all_ns / AFTERWARDS / tick * tick;
         if until_ns < all_ns {
             if stream.chance(1, 2) {
