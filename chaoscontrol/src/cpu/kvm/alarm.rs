@@ -91,17 +91,27 @@ fn start() -> Result<Timer, KvmError> {
     }
 }
 
+/// The most that counts between two looks, which come with each ring. More has passed where the
+/// host itself is a virtual machine that stood still meanwhile, and took that for its own time.
+const BETWEEN: Duration = Duration::from_millis(500);
+
 /// How long a guest has gone on without an exit, looked at whenever KVM was interrupted.
 #[derive(Default)]
 pub struct Patience {
-    since: Option<Duration>,
+    looked: Option<Duration>,
+    lasted: Duration,
 }
 
 impl Patience {
     /// Whether it has lasted for `limit` of CPU time.
     pub fn is_over(&mut self, limit: Duration) -> bool {
-        let now = cpu_time();
-        now.saturating_sub(*self.since.get_or_insert(now)) >= limit
+        self.is_over_at(cpu_time(), limit)
+    }
+
+    fn is_over_at(&mut self, now: Duration, limit: Duration) -> bool {
+        let before = self.looked.replace(now).unwrap_or(now);
+        self.lasted += now.saturating_sub(before).min(BETWEEN);
+        self.lasted >= limit
     }
 }
 
@@ -114,4 +124,24 @@ fn cpu_time() -> Duration {
     // SAFETY: it writes to `time` only.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_stood_still_is_not_taken_for_a_guest_that_spins() {
+        let ms = Duration::from_millis;
+        let over = |looks: &[u64]| {
+            let mut patience = Patience::default();
+            looks
+                .iter()
+                .any(|&at| patience.is_over_at(ms(at), PATIENCE))
+        };
+        assert!(!over(&[1_000, 1_250, 61_250, 61_500]));
+        let rings: Vec<u64> = (4..=24).map(|ring| ring * 250).collect();
+        assert!(!over(&rings[1..]));
+        assert!(over(&rings));
+    }
 }
