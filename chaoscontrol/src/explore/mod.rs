@@ -13,6 +13,7 @@ mod findability;
 mod frontier;
 mod guidance;
 mod inputs;
+mod kinds;
 mod milder;
 mod mutate;
 mod plan;

@@ -11,6 +11,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::explorer::Bug;
+use super::kinds::{gathered, of_the_last_kind};
 use super::milder::{Aspect, milder};
 use super::progress::Progress;
 use super::runner::{Batch, BranchResult, Job, MODEST, Recipe, RunnerError};
@@ -163,7 +164,7 @@ impl<'a, S> Shrinker<'a, S> {
             let before = self.best.recipe.clone();
             self.fewer(|r| r.inputs.clone(), |r, inputs| r.inputs = inputs)?;
             self.fewer_faults()?;
-            while self.unite()? || self.by_other_seeds()? {
+            while self.unite()? || self.gather()? || self.by_other_seeds()? {
                 self.fewer_faults()?;
             }
             for aspect in Aspect::ALL {
@@ -237,6 +238,17 @@ impl<'a, S> Shrinker<'a, S> {
         Ok(self.first_failing(candidates)?.is_some())
     }
 
+    /// Leaves out a fault, and lets the others of each kind come at once, where there are more than
+    /// a person can keep in mind; false if that never fails.
+    fn gather(&mut self) -> Result<bool, RunnerError> {
+        if self.faults().len() <= READABLE {
+            return Ok(false);
+        }
+        let schedules = gathered(self.faults()).into_iter();
+        let candidates = schedules.map(|faults| self.with(faults)).collect();
+        Ok(self.first_failing(candidates)?.is_some())
+    }
+
     /// Looks for a run with fewer faults that fails in the same way by other chances.
     fn by_other_seeds(&mut self) -> Result<bool, RunnerError> {
         let n = self.faults().len();
@@ -253,7 +265,15 @@ impl<'a, S> Shrinker<'a, S> {
             let faults = self.faults().to_vec();
             let without = (0..n).map(|i| [&faults[..i], &faults[i + 1..]].concat());
             let alone = faults.iter().filter(|_| n > 2).map(|f| vec![f.clone()]);
-            let schedules: Vec<_> = without.chain(alone).collect();
+            let few = of_the_last_kind(&faults, READABLE);
+            let mut schedules = Vec::new();
+            for schedule in without.chain(alone) {
+                schedules.push(schedule);
+                // What fails by a race fails in few runs, and those faults are the likeliest.
+                if n > READABLE {
+                    schedules.push(few.clone());
+                }
+            }
             let candidates = schedules.into_iter().map(|faults| self.reseeded(faults));
             let candidates = candidates.collect();
             if self.first_failing(candidates)?.is_some() {

@@ -81,15 +81,20 @@ pub fn zoo(mut arguments: Arguments) -> Result<ExitCode, String> {
             let run = match results.get(&key).filter(enough) {
                 Some(run) => run,
                 None => {
-                    let (run, other) = Run::new(bug, &world, strategy, seed, budget, shrink)?;
+                    let looked = Run::new(bug, &world, strategy, seed, budget, shrink)?;
                     if signals::stopped() {
                         return Err("interrupted; what is done is kept".to_owned());
                     }
-                    if let Some(other) = other {
-                        eprintln!("chaoscontrol: {run}, but something else: {other}");
-                    } else {
-                        eprintln!("chaoscontrol: {run}");
+                    let run = looked.run;
+                    let mut line = run.to_string();
+                    if let Some(shrunk) = &looked.shrunk {
+                        let path = results.put_schedule(&run, &run::schedule(&run, shrunk))?;
+                        line += &format!(": {}", path.display());
                     }
+                    if let Some(other) = looked.other {
+                        line += &format!(", but something else: {other}");
+                    }
+                    eprintln!("chaoscontrol: {line}");
                     results.put(&key, &run)?;
                     run
                 }

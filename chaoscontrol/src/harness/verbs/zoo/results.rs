@@ -45,6 +45,21 @@ impl Results {
         self.known.get(key).cloned()
     }
 
+    /// Keeps the schedule that shows the bug of `run`, in a file of its own; where that is.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn put_schedule(&self, run: &Run, schedule: &str) -> Result<PathBuf, String> {
+        let folder = self.path.with_extension("");
+        let name = format!("{}-{}-{}.txt", run.bug, run.strategy, run.seed);
+        let path = folder.join(name);
+        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, schedule));
+        match written {
+            Ok(()) => Ok(path),
+            Err(e) => Err(format!("{} cannot be written: {e}", path.display())),
+        }
+    }
+
     /// Keeps what came of the run `key`.
     ///
     /// # Errors

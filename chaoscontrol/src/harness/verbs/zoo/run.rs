@@ -6,9 +6,9 @@ use super::super::super::count::count;
 use super::super::super::search::{options, search};
 use super::super::super::world::World;
 use super::Planted;
-use crate::explore::{Cost, Options, Strategy};
+use crate::explore::{Cost, Options, Shrunk, Strategy};
 
-/// What came of it.
+/// What came of it, in figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The bug's name.
@@ -25,8 +25,18 @@ pub struct Run {
     pub cost: Cost,
 }
 
+/// All that came of it.
+pub struct Looked {
+    /// The figures.
+    pub run: Run,
+    /// What shows the bug, if it was found and was to be shrunk.
+    pub shrunk: Option<Shrunk>,
+    /// A failure that is not the bug's.
+    pub other: Option<String>,
+}
+
 impl Run {
-    /// Looks for `bug`, and shrinks what it finds; the failure is one that is not the bug's.
+    /// Looks for `bug`, and shrinks what it finds.
     ///
     /// # Errors
     /// Trouble of the host.
@@ -37,7 +47,7 @@ impl Run {
         seed: u64,
         budget: u64,
         shrink: bool,
-    ) -> Result<(Run, Option<String>), String> {
+    ) -> Result<Looked, String> {
         let options = Options {
             seed,
             strategy,
@@ -80,7 +90,11 @@ impl Run {
                 },
             },
         };
-        Ok((run, other.map(|bug| bug.failure.describe(bug.start_ns))))
+        Ok(Looked {
+            run,
+            other: other.map(|bug| bug.failure.describe(bug.start_ns)),
+            shrunk: searched.shrunk.into_iter().next(),
+        })
     }
 }
 
@@ -110,6 +124,17 @@ impl fmt::Display for Run {
             None => Ok(()),
         }
     }
+}
+
+/// The schedule of `shrunk`, as `schedule = ".."` reads it, below what it is.
+pub fn schedule(run: &Run, shrunk: &Shrunk) -> String {
+    let bug = &shrunk.bug;
+    let failure = bug.failure.describe(bug.start_ns);
+    let (recipe, schedule) = (&bug.recipe, &bug.recipe.schedule);
+    format!(
+        "# {run}\n# {failure}\n# seed = {:#x}\n{schedule}",
+        recipe.seed
+    )
 }
 
 /// All that decides a run, in words without blanks.
