@@ -13,7 +13,7 @@ use super::super::signals;
 use super::Arguments;
 use crate::explore::Strategy;
 use results::Results;
-use run::Run;
+use run::{Looked, Run};
 
 /// Guest instructions of a run, if nobody says otherwise.
 const BUDGET: u64 = 5_000_000_000;
@@ -81,7 +81,7 @@ pub fn zoo(mut arguments: Arguments) -> Result<ExitCode, String> {
             let run = match results.get(&key).filter(enough) {
                 Some(run) => run,
                 None => {
-                    let looked = Run::new(bug, &world, strategy, seed, budget, shrink)?;
+                    let looked = Looked::new(bug, &world, strategy, seed, budget, shrink)?;
                     if signals::stopped() {
                         return Err("interrupted; what is done is kept".to_owned());
                     }

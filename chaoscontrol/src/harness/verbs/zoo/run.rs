@@ -35,7 +35,7 @@ pub struct Looked {
     pub other: Option<String>,
 }
 
-impl Run {
+impl Looked {
     /// Looks for `bug`, and shrinks what it finds.
     ///
     /// # Errors
