@@ -100,10 +100,12 @@ impl Explored {
     }
 }
 
-#[test]
-fn an_exploration_goes_on_after_kill_9_as_if_nothing_had_been() {
-    let whole = Explored::new("whole");
-    let (status, text) = whole.call("run", &["--rounds", "4", "--workers", "1"]);
+/// Whether an exploration in `mode` that is killed after so many rounds, and goes on with so many
+/// workers, for each of `parts`, shows what one of four rounds shows that nobody killed.
+fn goes_on_after_kill_9(mode: &str, parts: &[(usize, &str)]) {
+    let begin = |rounds| ["--mode", mode, "--workers", "1", "--rounds", rounds];
+    let whole = Explored::new(&format!("{mode}-whole"));
+    let (status, text) = whole.call("run", &begin("4"));
     assert_eq!(status, 1, "{text}");
     assert!(text.contains("without stopping at failures"), "{text}");
     assert!(text.contains("make a fix credible at 95 %"), "{text}");
@@ -115,13 +117,24 @@ fn an_exploration_goes_on_after_kill_9_as_if_nothing_had_been() {
         bug.contains("shrunk from") && bug.contains("replay"),
         "{bug}"
     );
-    for (rounds, workers) in [(1, "2"), (3, "4")] {
-        let part = Explored::new(&format!("killed-{rounds}"));
-        part.killed_after(rounds, &["--rounds", "1000", "--workers", "1"]);
-        let (status, text) = part.call("resume", &["--rounds", "4", "--workers", workers]);
+    for &(rounds, workers) in parts {
+        let part = Explored::new(&format!("{mode}-killed-{rounds}"));
+        part.killed_after(rounds, &begin("1000"));
+        let goes_on = ["--mode", mode, "--rounds", "4", "--workers", workers];
+        let (status, text) = part.call("resume", &goes_on);
         assert_eq!(status, 1, "{text}");
         assert_eq!(part.shown(), wanted, "{text}");
     }
+}
+
+#[test]
+fn an_exploration_goes_on_after_kill_9_as_if_nothing_had_been() {
+    goes_on_after_kill_9("faults", &[(1, "2"), (3, "4")]);
+}
+
+#[test]
+fn one_that_varies_what_guests_are_told_does_so_too() {
+    goes_on_after_kill_9("hybrid", &[(2, "4")]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Shorter schedules by the kinds of faults: those of one kind are often one event to a reader, or
 //! each of them could stand for the others.
 
-use crate::fault::ScheduledFault;
+use crate::fault::{Parts, ScheduledFault, Target};
 
 /// Schedules without one of `faults`, in which the others of each kind come at one moment: that of
 /// the last, or of the first.
@@ -44,6 +44,36 @@ pub(super) fn of_the_last_kind(faults: &[ScheduledFault], most: usize) -> Vec<Sc
     same
 }
 
+/// The last of `faults` on it and the VMs behind it of the first `servers`, `most` in all, at once:
+/// which of them has the part that matters is chance. Nothing if it does not hit one of those.
+pub(super) fn everywhere(
+    faults: &[ScheduledFault],
+    servers: usize,
+    most: usize,
+) -> Vec<ScheduledFault> {
+    let Some(last) = faults.last() else {
+        return Vec::new();
+    };
+    let parts = last.fault.parts();
+    let on = |target| Parts {
+        target,
+        ..parts.clone()
+    };
+    let (Target::Vm(first) | Target::Process(first, _)) = parts.target else {
+        return Vec::new();
+    };
+    let vms = (0..most.min(servers)).map(|i| (first + i) % servers);
+    let faults = vms.filter(|_| first < servers).filter_map(|vm| {
+        let target = match &parts.target {
+            Target::Process(_, name) => Target::Process(vm, name.clone()),
+            _ => Target::Vm(vm),
+        };
+        let (at_ns, fault) = (last.at_ns, on(target).build()?);
+        Some(ScheduledFault { at_ns, fault })
+    });
+    faults.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +103,18 @@ mod tests {
         }
         // Without one of the restarts, nothing is of one kind.
         assert_eq!(schedules.len(), 4);
+    }
+
+    #[test]
+    fn the_last_fault_hits_the_other_servers_too() {
+        let hit = |schedule: &str| text(&everywhere(&faults(schedule), 3, 3));
+        assert_eq!(
+            hit("+1 s heal\n+2 s restart vm 2\n"),
+            "+2.000 s  restart vm 2\n+2.000 s  restart vm 0\n+2.000 s  restart vm 1\n"
+        );
+        assert_eq!(hit("+2 s kill vm 3\n"), "", "a client");
+        assert_eq!(hit("+2 s heal\n"), "");
+        assert_eq!(everywhere(&[], 3, 3), []);
     }
 
     #[test]

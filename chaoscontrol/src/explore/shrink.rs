@@ -11,7 +11,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::explorer::Bug;
-use super::kinds::{gathered, of_the_last_kind};
+use super::kinds::{everywhere, gathered, of_the_last_kind};
 use super::milder::{Aspect, milder};
 use super::progress::Progress;
 use super::runner::{Batch, BranchResult, Job, MODEST, Recipe, RunnerError};
@@ -50,7 +50,7 @@ pub struct ShrinkLimits {
 impl Default for ShrinkLimits {
     fn default() -> Self {
         ShrinkLimits {
-            runs: 300,
+            runs: 400,
             instructions: 2_000_000_000_000,
         }
     }
@@ -238,15 +238,28 @@ impl<'a, S> Shrinker<'a, S> {
         Ok(self.first_failing(candidates)?.is_some())
     }
 
-    /// Leaves out a fault, and lets the others of each kind come at once, where there are more than
-    /// a person can keep in mind; false if that never fails.
+    /// Lets faults of one kind come at once; false if that never fails.
     fn gather(&mut self) -> Result<bool, RunnerError> {
-        if self.faults().len() <= READABLE {
-            return Ok(false);
-        }
-        let schedules = gathered(self.faults()).into_iter();
+        let [one_kind, gathered] = self.by_kinds();
+        let schedules = one_kind.into_iter().chain(gathered);
         let candidates = schedules.map(|faults| self.with(faults)).collect();
         Ok(self.first_failing(candidates)?.is_some())
+    }
+
+    /// Schedules that the kinds of faults suggest, where there are more than a person can keep in
+    /// mind: of one kind, and with those of each kind at once.
+    fn by_kinds(&self) -> [Vec<Vec<ScheduledFault>>; 2] {
+        let faults = self.faults();
+        if faults.len() <= READABLE {
+            return [Vec::new(), Vec::new()];
+        }
+        let servers = self.within.map_or(0, |g| g.vms.saturating_sub(g.clients));
+        let mut one_kind = vec![
+            everywhere(faults, servers, READABLE),
+            of_the_last_kind(faults, READABLE),
+        ];
+        one_kind.retain(|schedule| !schedule.is_empty());
+        [one_kind, gathered(faults)]
     }
 
     /// Looks for a run with fewer faults that fails in the same way by other chances.
@@ -265,14 +278,12 @@ impl<'a, S> Shrinker<'a, S> {
             let faults = self.faults().to_vec();
             let without = (0..n).map(|i| [&faults[..i], &faults[i + 1..]].concat());
             let alone = faults.iter().filter(|_| n > 2).map(|f| vec![f.clone()]);
-            let few = of_the_last_kind(&faults, READABLE);
+            // What fails by a race fails again in one of many runs: most faults do nothing for it.
+            let mut by_kinds = self.by_kinds().map(|s| s.into_iter().cycle());
             let mut schedules = Vec::new();
             for schedule in without.chain(alone) {
                 schedules.push(schedule);
-                // What fails by a race fails in few runs, and those faults are the likeliest.
-                if n > READABLE {
-                    schedules.push(few.clone());
-                }
+                schedules.extend(by_kinds.iter_mut().filter_map(Iterator::next));
             }
             let candidates = schedules.into_iter().map(|faults| self.reseeded(faults));
             let candidates = candidates.collect();

@@ -37,21 +37,40 @@ fn unite(first: &ScheduledFault, second: &ScheduledFault) -> Vec<ScheduledFault>
         };
         return fault.map(each).into_iter().flatten().collect();
     }
-    let kind = match (a.kind, b.kind) {
-        (FaultKind::Pause, FaultKind::Resume) | (FaultKind::Kill, FaultKind::Restart) => {
-            FaultKind::Pause
+    let (kind, targets) = match (a.kind, b.kind) {
+        (FaultKind::Pause, FaultKind::Resume) | (FaultKind::Kill, FaultKind::Restart)
+            if a.target == b.target =>
+        {
+            (FaultKind::Pause, vec![a.target])
         }
-        (FaultKind::StopProcess, FaultKind::ContinueProcess) => FaultKind::StopProcess,
+        (FaultKind::StopProcess, FaultKind::ContinueProcess) if a.target == b.target => {
+            (FaultKind::StopProcess, vec![a.target])
+        }
+        (FaultKind::Partition | FaultKind::OneWayPartition, FaultKind::Heal) => {
+            (FaultKind::Pause, alone(&a.target))
+        }
         _ => return Vec::new(),
     };
-    if a.target != b.target {
-        return Vec::new();
-    }
     let span = i64::try_from(second.at_ns - first.at_ns).unwrap_or(i64::MAX);
-    let fault = build(kind, a.target, vec![Some(span)]);
     let at_ns = first.at_ns;
-    let one = fault.map(|fault| ScheduledFault { at_ns, fault });
-    one.into_iter().collect()
+    let faults = targets.into_iter().filter_map(|target| {
+        let fault = build(kind, target, vec![Some(span)])?;
+        Some(ScheduledFault { at_ns, fault })
+    });
+    faults.collect()
+}
+
+/// The VMs that a cut leaves alone: hardly anybody can tell that from a pause.
+fn alone(cut: &Target) -> Vec<Target> {
+    let Target::Sides(a, b) = cut else {
+        return Vec::new();
+    };
+    let sides = [a, b].into_iter();
+    let alone = sides.filter_map(|side| match side[..] {
+        [vm] => Some(Target::Vm(vm)),
+        _ => None,
+    });
+    alone.collect()
 }
 
 fn build(kind: FaultKind, target: Target, amounts: Vec<Option<i64>>) -> Option<Fault> {
@@ -140,6 +159,12 @@ mod tests {
             ["+1.000 s  pause vm 1 for 1 s"]
         );
         assert!(forms("+1 s kill vm 1\n+2 s restart vm 2").is_empty());
+        assert_eq!(
+            forms("+1 s one-way partition {1, 2, 3} -> {0}\n+2.5 s heal"),
+            ["+1.000 s  pause vm 0 for 1.5 s"]
+        );
+        assert_eq!(forms("+1 s partition {1} | {0}\n+2 s heal").len(), 2);
+        assert!(forms("+1 s partition {0, 1} | {2, 3}\n+2 s heal").is_empty());
         assert!(forms("+1 s heal").is_empty() && forms("").is_empty());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use super::Arguments;
-use crate::explore::{Bug, Ended, Strategy};
+use crate::explore::{Bug, Ended, Mode, Strategy};
 use crate::harness::count::count;
 use crate::harness::explored::{begin, found, initial};
 use crate::harness::folder::{self, Recorder};
@@ -36,8 +36,12 @@ impl Wanted {
             seed: arguments.value("--seed", "a number", Settings::read_seed)?,
             mode: arguments.value(
                 "--mode",
-                "random, snapshots, guided, hybrid or inputs",
-                |t| t.parse().ok(),
+                "random, snapshots, guided or faults, hybrid or inputs",
+                // The attribute's word for it is known here, too.
+                |text| match text {
+                    "faults" => Some(Mode::Faults.strategy()),
+                    other => other.parse().ok(),
+                },
             )?,
             workers: arguments.value("--workers", "a number up to 1024", |text| {
                 text.parse().ok().filter(|workers| *workers <= 1024)
