@@ -1,6 +1,7 @@
 //! The test target that a verb concerns: found, built, and called.
 
 use std::env;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -47,20 +48,15 @@ impl Target {
             self.package = Some(example.to_owned());
         }
         let (executable, folder, package) = self.build()?;
-        let status = Command::new(&executable)
+        let mut command = Command::new(&executable);
+        command
             .args(&self.rest)
             .current_dir(&folder)
             .env("CARGO_MANIFEST_DIR", &folder)
             .env("CARGO_PKG_NAME", package)
-            .env("CHAOS_VERB", verb)
-            .status()
-            .map_err(|e| format!("{} cannot be started: {e}", executable.display()))?;
-        Ok(ExitCode::from(
-            status
-                .code()
-                .and_then(|c| u8::try_from(c).ok())
-                .unwrap_or(1),
-        ))
+            .env("CHAOS_VERB", verb);
+        turn_into(&mut command)
+            .map_err(|e| format!("{} cannot be started: {e}", executable.display()))
     }
 
     /// The test executable, its package's folder and its package's name.
@@ -99,6 +95,21 @@ impl Target {
         let name = name.or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
         Ok((artifact.executable, folder, name.unwrap_or_default()))
     }
+}
+
+/// Runs `command` in this process's place, so that a signal to the one reaches the other.
+#[cfg(unix)]
+fn turn_into(command: &mut Command) -> io::Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec())
+}
+
+/// Runs `command`, and ends as it does.
+#[cfg(not(unix))]
+fn turn_into(command: &mut Command) -> io::Result<ExitCode> {
+    let code = command.status()?.code();
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
 #[cfg(test)]
