@@ -120,6 +120,8 @@ fn goes_on_after_kill_9(mode: &str, parts: &[(usize, &str)]) {
     for &(rounds, workers) in parts {
         let part = Explored::new(&format!("{mode}-killed-{rounds}"));
         part.killed_after(rounds, &begin("1000"));
+        // As if it had been killed while it wrote that.
+        fs::write(part.folder().join("bugs/0123abcd.part1"), "the te").unwrap();
         let goes_on = ["--mode", mode, "--rounds", "4", "--workers", workers];
         let (status, text) = part.call("resume", &goes_on);
         assert_eq!(status, 1, "{text}");

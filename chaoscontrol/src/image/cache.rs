@@ -58,13 +58,23 @@ impl Lock {
     }
 }
 
+/// What the extension of a file begins with that is being written; the process's number follows.
+const PART: &str = "part";
+
+/// Whether `path` is what a process left that was killed while it wrote, or that one writes now.
+pub fn is_part(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str());
+    let process = extension.and_then(|e| e.strip_prefix(PART));
+    process.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
 /// Writes `bytes` to `path` so that readers see the old file, the new one, or none,
 /// never a part.
 ///
 /// # Errors
 /// What the file system says; the partial file is removed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension(format!("part{}", std::process::id()));
+    let part = path.with_extension(format!("{PART}{}", std::process::id()));
     // Some file systems notice only when they are synchronized that they have no room.
     let whole = || {
         let mut file = File::create(&part)?;
@@ -103,6 +113,15 @@ pub fn room(folder: &Path) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_told_from_whole_files() {
+        let part = |name: &str| is_part(Path::new(name));
+        assert!(part("bugs/ff152a57.part7957"));
+        assert!(
+            !part("bugs/ff152a57.txt") && !part("a.part") && !part("a.parts1") && !part("part1")
+        );
+    }
 
     #[test]
     fn there_is_room_in_folders_that_exist() {

@@ -11,6 +11,7 @@ use super::kept::{self, Kept, KeptBug};
 use super::{Folder, assertions};
 use crate::explore::{Bug, Outcome, RoundStats, Standing};
 use crate::harness::search::Keep;
+use crate::image::cache;
 
 /// Of host time, at most this part goes into writing.
 const SHARE: u32 = 20;
@@ -61,6 +62,7 @@ impl Recorder {
         };
         let path = recorder.folder.path();
         let opened = fs::create_dir_all(path.join(BUGS))
+            .and_then(|()| sweep(&recorder.folder))
             .and_then(|()| match resumed {
                 None => clear(&recorder.folder),
                 Some(_) => Ok(()),
@@ -180,6 +182,19 @@ const BUGS: &str = "bugs";
 /// The file of a bug.
 fn file(id: &str) -> String {
     format!("{BUGS}/{id}.txt")
+}
+
+/// Takes away what a process was writing when it was killed.
+fn sweep(folder: &Folder) -> io::Result<()> {
+    for folder in [folder.path().to_owned(), folder.path().join(BUGS)] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if cache::is_part(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes away what an earlier exploration has left, that nobody takes it for this one's.
