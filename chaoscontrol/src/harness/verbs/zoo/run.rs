@@ -7,6 +7,7 @@ use super::super::super::search::{options, search};
 use super::super::super::world::World;
 use super::Planted;
 use crate::explore::{Cost, Options, Shrunk, Strategy};
+use crate::fault::FaultSchedule;
 
 /// What came of it, in figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,13 +129,16 @@ impl fmt::Display for Run {
 
 /// The schedule of `shrunk`, as `schedule = ".."` reads it, below what it is.
 pub fn schedule(run: &Run, shrunk: &Shrunk) -> String {
-    let bug = &shrunk.bug;
+    let (bug, recipe) = (&shrunk.bug, &shrunk.bug.recipe);
     let failure = bug.failure.describe(bug.start_ns);
-    let (recipe, schedule) = (&bug.recipe, &bug.recipe.schedule);
-    format!(
-        "# {run}\n# {failure}\n# seed = {:#x}\n{schedule}",
-        recipe.seed
-    )
+    let words = format!("{run}\n{failure}\nseed = {:#x}", recipe.seed);
+    below(&words, &recipe.schedule)
+}
+
+/// `schedule` below comments, a line each; what a failure tells of may take several.
+fn below(words: &str, schedule: &FaultSchedule) -> String {
+    let comments: String = words.lines().map(|line| format!("# {line}\n")).collect();
+    format!("{comments}{schedule}")
 }
 
 /// All that decides a run, in words without blanks.
@@ -143,4 +147,20 @@ pub fn key(bug: &Planted, world: &World, strategy: Strategy, seed: u64, budget: 
     let code = booted.initramfs.hash ^ booted.kernel.hash;
     let name = bug.name();
     format!("{code:032x} {name} {strategy} {seed} {budget}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_is_read_again_below_a_failure_of_several_lines() {
+        let schedule: FaultSchedule = "+1 s kill vm 0\n+2 s heal".parse().unwrap();
+        let text = below("it broke\n    index = 1\nseed = 0x7", &schedule);
+        assert!(
+            text.contains("\n#     index = 1\n# seed = 0x7\n+"),
+            "{text}"
+        );
+        assert_eq!(text.parse(), Ok(schedule));
+    }
 }
