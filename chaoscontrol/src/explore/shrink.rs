@@ -8,15 +8,18 @@
 //! groups of fixed size and the first that fails, in order, is taken: so the result is
 //! the same for any number of workers.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::aimed::{Aimed, Aimer};
 use super::explorer::Bug;
 use super::kinds::{everywhere, gathered, of_the_last_kind};
 use super::milder::{Aspect, milder};
+use super::mutate::Mutator;
 use super::progress::Progress;
 use super::runner::{Batch, BranchResult, Job, MODEST, Recipe, RunnerError};
 use super::unite::united;
-use crate::fault::{FaultSchedule, Generator, ScheduledFault, Stream};
+use crate::fault::{FaultKind, FaultSchedule, Generator, ScheduledFault, Stream};
 use crate::oracle::FailureId;
 
 /// Candidates that run side by side.
@@ -37,6 +40,20 @@ const PATIENCE: u64 = 4;
 /// A run that executes so many times as much as the best one, which counts as [`MODEST`] at least, is
 /// cut off: a guest that spins could use up all that shrinking may take.
 const LAVISH: u64 = 4;
+
+/// A run that may show the failure.
+#[derive(Clone, Debug)]
+struct Candidate {
+    recipe: Recipe,
+    aimed: Aimed,
+}
+
+impl From<Recipe> for Candidate {
+    fn from(recipe: Recipe) -> Self {
+        let aimed = Aimed::default();
+        Candidate { recipe, aimed }
+    }
+}
 
 /// When shrinking ends at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +154,7 @@ impl<'a, S> Shrinker<'a, S> {
     pub fn shrink(mut self) -> Result<Shrunk, RunnerError> {
         let from = self.best.recipe.schedule.len();
         let again = self.best.recipe.clone();
-        let reproduced = self.first_failing(vec![again])?.is_some();
+        let reproduced = self.first_failing([again])?.is_some();
         if reproduced {
             self.simplify()?;
         }
@@ -157,7 +174,7 @@ impl<'a, S> Shrinker<'a, S> {
             ..self.best.recipe.clone()
         };
         if plain != self.best.recipe {
-            self.first_failing(vec![plain])?;
+            self.first_failing([plain])?;
         }
         self.without_what_came_later()?;
         loop {
@@ -182,7 +199,7 @@ impl<'a, S> Shrinker<'a, S> {
         let mut faults = self.faults().to_vec();
         faults.retain(|fault| fault.at_ns <= failed_ns);
         if faults.len() < self.faults().len() {
-            self.first_failing(vec![self.with(faults)])?;
+            self.first_failing([self.with(faults)])?;
         }
         Ok(())
     }
@@ -213,7 +230,7 @@ impl<'a, S> Shrinker<'a, S> {
                 set(&mut recipe, left);
                 recipe
             };
-            let candidates = (0..items.len()).step_by(size).map(without).collect();
+            let candidates: Vec<Recipe> = (0..items.len()).step_by(size).map(without).collect();
             if self.first_failing(candidates)?.is_some() {
                 parts = parts.saturating_sub(1).max(1);
             } else if size == 1 {
@@ -234,7 +251,7 @@ impl<'a, S> Shrinker<'a, S> {
             })
         };
         let schedules = united(self.faults()).into_iter().filter(asked);
-        let candidates = schedules.map(|faults| self.with(faults)).collect();
+        let candidates: Vec<Recipe> = schedules.map(|faults| self.with(faults)).collect();
         Ok(self.first_failing(candidates)?.is_some())
     }
 
@@ -242,7 +259,7 @@ impl<'a, S> Shrinker<'a, S> {
     fn gather(&mut self) -> Result<bool, RunnerError> {
         let [one_kind, gathered] = self.by_kinds();
         let schedules = one_kind.into_iter().chain(gathered);
-        let candidates = schedules.map(|faults| self.with(faults)).collect();
+        let candidates: Vec<Recipe> = schedules.map(|faults| self.with(faults)).collect();
         Ok(self.first_failing(candidates)?.is_some())
     }
 
@@ -285,8 +302,13 @@ impl<'a, S> Shrinker<'a, S> {
                 schedules.push(schedule);
                 schedules.extend(by_kinds.iter_mut().filter_map(Iterator::next));
             }
-            let candidates = schedules.into_iter().map(|faults| self.reseeded(faults));
-            let candidates = candidates.collect();
+            let mut candidates: Vec<Candidate> = Vec::new();
+            for faults in schedules {
+                candidates.push(self.reseeded(faults).into());
+                if n > READABLE {
+                    candidates.extend(self.afresh());
+                }
+            }
             if self.first_failing(candidates)?.is_some() {
                 return Ok(true);
             }
@@ -300,14 +322,13 @@ impl<'a, S> Shrinker<'a, S> {
         let mut i = 0;
         while i < self.faults().len() && !self.spent() {
             let faults = self.faults().to_vec();
-            let candidates = milder(&faults[i], aspect)
-                .into_iter()
-                .map(|form| {
-                    let mut changed = faults.clone();
-                    changed[i] = form;
-                    self.with(changed)
-                })
-                .collect();
+            let candidate = |form| {
+                let mut changed = faults.clone();
+                changed[i] = form;
+                self.with(changed)
+            };
+            let forms = milder(&faults[i], aspect).into_iter();
+            let candidates: Vec<Recipe> = forms.map(candidate).collect();
             if self.first_failing(candidates)?.is_none() {
                 i += 1;
             }
@@ -338,6 +359,37 @@ impl<'a, S> Shrinker<'a, S> {
         }
     }
 
+    /// A run with few faults that are drawn afresh, half of the time of the kinds of the best one: what
+    /// many faults brought about, few may as well.
+    fn afresh(&mut self) -> Option<Candidate> {
+        let whole = self.within?;
+        let index = [self.best.round, self.best.branch, self.drawn];
+        let mut stream = Stream::new(self.master, "afresh", &index);
+        let usual = stream.chance(1, 2);
+        let faults = self.faults().iter();
+        let kinds: BTreeSet<FaultKind> = faults.map(|f| f.fault.kind()).collect();
+        let aims = whole.aims.iter().copied();
+        let generator = Generator {
+            aims: aims.filter(|a| usual || kinds.contains(&a.kind)).collect(),
+            duration_ns: whole.duration_ns.min(self.failed_ns?),
+            paired: true,
+            max_faults: READABLE,
+            ..whole.clone()
+        };
+        let mutator = Mutator {
+            generator: &generator,
+        };
+        let drawn = mutator.extend(FaultSchedule::default(), &mut stream);
+        let few = drawn.into_faults().into_iter().take(READABLE);
+        let mut recipe = self.reseeded(few.collect());
+        let aimer = Aimer {
+            generator: whole,
+            from_ns: 0,
+        };
+        let aimed = aimer.aim(&mut recipe.schedule, &mut stream);
+        Some(Candidate { recipe, aimed })
+    }
+
     /// Where to cut runs off: what is wanted of them is one failure, which came by then. A run that
     /// failed when faults had ended was perhaps judged by what it came to.
     fn until_ns(&self) -> Option<u64> {
@@ -353,17 +405,22 @@ impl<'a, S> Shrinker<'a, S> {
     }
 
     /// Runs candidates in order until one shows the failure, which becomes the best.
-    fn first_failing(&mut self, candidates: Vec<Recipe>) -> Result<Option<usize>, RunnerError> {
+    fn first_failing<C: Into<Candidate>>(
+        &mut self,
+        candidates: impl IntoIterator<Item = C>,
+    ) -> Result<Option<usize>, RunnerError> {
         let allowed = |recipe: &Recipe| self.within.is_none_or(|g| g.allows(&recipe.schedule));
-        let candidates: Vec<Recipe> = candidates.into_iter().filter(allowed).collect();
+        let candidates = candidates.into_iter().map(Into::into);
+        let candidates: Vec<Candidate> = candidates.filter(|c| allowed(&c.recipe)).collect();
         for (g, group) in candidates.chunks(GROUP).enumerate() {
             if self.spent() {
                 return Ok(None);
             }
-            let job = |recipe: &Recipe| Job {
+            let job = |candidate: &Candidate| Job {
                 until_ns: self.until_ns(),
                 most: self.most,
-                ..Job::new(recipe.clone())
+                aimed: candidate.aimed.clone(),
+                ..Job::new(candidate.recipe.clone())
             };
             let results = self.batch.run(group.iter().map(job).collect(), self.stop)?;
             let mut found = None;
@@ -371,7 +428,7 @@ impl<'a, S> Shrinker<'a, S> {
                 let Some(result) = result else { continue };
                 self.runs += 1;
                 self.instructions = self.instructions.saturating_add(result.stats.instructions);
-                if found.is_none() && self.take(&group[i], result) {
+                if found.is_none() && self.take(result) {
                     found = Some(g * GROUP + i);
                 }
             }
@@ -385,7 +442,7 @@ impl<'a, S> Shrinker<'a, S> {
     }
 
     /// Makes a run the best if it shows the failure.
-    fn take(&mut self, recipe: &Recipe, result: BranchResult<S>) -> bool {
+    fn take(&mut self, result: BranchResult<S>) -> bool {
         let Some(failure) = result.failure.filter(|f| f.id() == self.id) else {
             return false;
         };
@@ -395,7 +452,7 @@ impl<'a, S> Shrinker<'a, S> {
         self.most = Some(usual.saturating_mul(LAVISH));
         self.best = Bug {
             failure,
-            recipe: recipe.clone(),
+            recipe: result.recipe,
             applied: result.applied,
             start_ns: result.start_ns,
             state_hash: result.state_hash,

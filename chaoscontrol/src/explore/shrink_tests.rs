@@ -281,6 +281,54 @@ fn faults_that_only_moved_a_timer_go_by_other_seeds() {
     );
 }
 
+/// Fails with what it was found with, after 2 s, and whenever there are a pause and a loss.
+struct Otherwise(Recipe);
+
+impl super::super::Runner for Otherwise {
+    type Snapshot = ();
+
+    fn run(&mut self, job: &Job<()>) -> Result<BranchResult<()>, RunnerError> {
+        let recipe = &job.recipe;
+        let has = |kind| {
+            let mut faults = recipe.schedule.faults().iter();
+            faults.any(|f| f.fault.kind() == kind)
+        };
+        let fails = *recipe == self.0 || has(K::Pause) && has(K::Loss);
+        let mut result = super::super::Runner::run(&mut Always, job)?;
+        result.failure = result.failure.filter(|_| fails);
+        result.start_ns = Some(0);
+        result.stats.simulated_ns = 2_000_000_000;
+        Ok(result)
+    }
+}
+
+#[test]
+fn what_many_faults_brought_about_is_looked_for_with_few() {
+    let ladder = Ladder {
+        rungs: PAIR.to_vec(),
+        bug: true,
+    };
+    let mut bug = found(&ladder, 0);
+    bug.recipe.reseeds.clear();
+    bug.recipe.schedule = "+1 s kill vm 0\n+1.1 s skew vm 2\n+1.5 s restart vm 0\n+1.7 s kill vm 1"
+        .parse()
+        .unwrap();
+    bug.failure = crate::oracle::Failure::new(0, 0, crate::oracle::FailureKind::BodyExit(3));
+    let generator = options().generator;
+    let never = AtomicBool::new(false);
+    for seed in 0..5 {
+        bug.recipe.seed = seed;
+        let (mut silent, mut batch) = (Silent, Otherwise(bug.recipe.clone()));
+        let limits = ShrinkLimits::default();
+        let shrinker = Shrinker::new(bug.clone(), limits, &mut batch, &never, &mut silent);
+        let shrunk = shrinker.within(&generator).shrink().unwrap();
+        let kinds = shrunk.bug.recipe.schedule.faults().iter();
+        let kinds: BTreeSet<K> = kinds.map(|f| f.fault.kind()).collect();
+        assert_eq!(kinds, BTreeSet::from([K::Pause, K::Loss]));
+        assert!(shrunk.minimal && shrunk.runs < limits.runs, "{shrunk:?}");
+    }
+}
+
 /// Fails whatever happens.
 struct Always;
 
