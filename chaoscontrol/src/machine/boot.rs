@@ -4,7 +4,7 @@
 use super::stop::VmError;
 use crate::cpu::UnsupportedHost;
 use crate::cpu::ram::{PAGE_SIZE, Ram, RamError};
-use crate::cpu::regions::{HIGH_START, MemoryRegion, memory_map};
+use crate::cpu::regions::{MemoryRegion, memory_map};
 use crate::cpu::soft::CpuState;
 use crate::cpu::state::{Segment, TableRegister, seg};
 
@@ -106,6 +106,7 @@ pub fn load(ram: &Ram, kernel: &[u8], initrd: &[u8], cmdline: &str) -> Result<Cp
 /// Copies the segments of `elf` to where they belong, and returns the entry's address.
 #[cfg(supported_host)]
 fn place_kernel(ram: &Ram, elf: &[u8]) -> Result<u64, BootError> {
+    use crate::cpu::regions::HIGH_START;
     use linux_loader::loader::{Elf, KernelLoader};
 
     let high = vm_memory::GuestAddress(HIGH_START);

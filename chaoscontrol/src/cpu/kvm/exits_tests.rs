@@ -1,6 +1,7 @@
 //! A CPU at its exits: what it asks for and in what order, and what is left of an instruction
 //! under way when the state is replaced. The software CPU, which counts exits here, is the model.
 
+use super::probe::probe;
 use super::testing::or_not_run;
 use super::{KvmCpu, open};
 use crate::cpu::bits::{CR0_WP, EFER_NXE, IF};
@@ -92,6 +93,39 @@ fn instructions_ask_for_the_same_on_both_engines() {
             (seen, missing, s.rip, s.gpr, s.apic_base, s.halted, data)
         });
         assert_eq!(soft, kvm);
+    }
+}
+
+/// Whether this host's KVM tells of interrupt windows; one that emulates may not.
+fn windows() -> Result<(), String> {
+    let probe = probe().map_err(|e| e.to_string())?;
+    let trouble = probe.trouble.into_iter();
+    let mut trouble = trouble.filter(|t| t.what == "an interrupt window");
+    trouble
+        .next()
+        .map_or(Ok(()), |t| Err(format!("{} {}", t.what, t.why)))
+}
+
+/// Whoever waits for interrupts to be allowed is told before the guest's next exit.
+#[test]
+fn a_window_opens_where_the_guest_allows_interrupts() {
+    if or_not_run(windows()).is_none() {
+        return;
+    }
+    let code = assemble!("sti", "nop", "nop", "cli", "mov [0x2000000], eax", "hlt");
+    for engine in [Engine::Soft, Engine::Kvm] {
+        let Some(mut engines) = both(&code, |s| s.rflags &= !IF) else {
+            return;
+        };
+        let (cpu, _) = &mut engines[usize::from(engine == Engine::Kvm)];
+        assert!(!cpu.interruptible());
+        assert_eq!(cpu.run(u64::MAX, true), Exit::InterruptWindow, "{engine:?}");
+        assert!(cpu.interruptible());
+        let store = cpu.run(u64::MAX, false);
+        assert!(
+            matches!(store, Exit::MmioWrite { .. }),
+            "{engine:?}: {store:x?}"
+        );
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use super::super::super::entry::Package;
 use super::run::Run;
@@ -30,11 +30,10 @@ impl Results {
     pub fn open(package: &Package) -> Result<Results, String> {
         let folder = package.scratch().join(package.target);
         let path = folder.join("zoo.txt");
-        let failed = |e: std::io::Error| format!("{} cannot be written: {e}", path.display());
-        fs::create_dir_all(&folder).map_err(failed)?;
+        fs::create_dir_all(&folder).map_err(unwritable(&path))?;
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.map_err(failed)?;
-        let text = fs::read_to_string(&path).map_err(failed)?;
+        let file = file.map_err(unwritable(&path))?;
+        let text = fs::read_to_string(&path).map_err(unwritable(&path))?;
         // A line that was cut short was not finished: its run is done again.
         let known = text.split_inclusive('\n').filter_map(read).collect();
         Ok(Results { path, file, known })
@@ -54,10 +53,8 @@ impl Results {
         let name = format!("{}-{}-{}.txt", run.bug, run.strategy, run.seed);
         let path = folder.join(name);
         let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, schedule));
-        match written {
-            Ok(()) => Ok(path),
-            Err(e) => Err(format!("{} cannot be written: {e}", path.display())),
-        }
+        written.map_err(unwritable(&path))?;
+        Ok(path)
     }
 
     /// Keeps what came of the run `key`.
@@ -66,10 +63,14 @@ impl Results {
     /// The file cannot be written.
     pub fn put(&mut self, key: &str, run: &Run) -> Result<(), String> {
         let written = self.file.write_all(line(key, run).as_bytes());
-        written.map_err(|e| format!("{} cannot be written: {e}", self.path.display()))?;
+        written.map_err(unwritable(&self.path))?;
         self.known.insert(key.to_owned(), run.clone());
         Ok(())
     }
+}
+
+fn unwritable(path: &Path) -> impl Fn(io::Error) -> String {
+    move |e| format!("{} cannot be written: {e}", path.display())
 }
 
 fn line(key: &str, run: &Run) -> String {
