@@ -124,4 +124,25 @@ mod tests {
         assert_eq!(target.rest, ["--runs", "5", "one_leader"]);
         assert!(Target::parse(&["--test".to_owned()]).is_err());
     }
+
+    /// Starts itself once more, to be replaced there by a shell that tells its number.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_turned_into_is_the_same_process() {
+        const REPLACED: &str = "CHAOS_TEST_REPLACED";
+        if env::var_os(REPLACED).is_some() {
+            turn_into(Command::new("sh").args(["-c", "echo number $$"])).unwrap();
+        }
+        let this = "target::tests::what_is_turned_into_is_the_same_process";
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", this, "--nocapture"])
+            .env(REPLACED, "1")
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let number = format!("number {}\n", child.id());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(&number), "{number} {said}");
+    }
 }
