@@ -114,7 +114,7 @@ fn a_window_opens_where_the_guest_allows_interrupts() {
     }
     let code = assemble!("sti", "nop", "nop", "cli", "mov [0x2000000], eax", "hlt");
     for engine in [Engine::Soft, Engine::Kvm] {
-        let Some(mut engines) = both(&code, |s| s.rflags &= !IF) else {
+        let Some(mut engines) = both(code, |s| s.rflags &= !IF) else {
             return;
         };
         let (cpu, _) = &mut engines[usize::from(engine == Engine::Kvm)];
