@@ -293,12 +293,18 @@ impl<'a, S> Shrinker<'a, S> {
         while self.runs < end && !self.spent() && before != Some(self.runs) {
             before = Some(self.runs);
             let faults = self.faults().to_vec();
-            let without = (0..n).map(|i| [&faults[..i], &faults[i + 1..]].concat());
+            // One fault fewer is little gained where there are many.
+            let near = n <= 2 * READABLE;
+            let without = (0..n).filter(|_| near);
+            let without = without.map(|i| [&faults[..i], &faults[i + 1..]].concat());
             let alone = faults.iter().filter(|_| n > 2).map(|f| vec![f.clone()]);
+            let none = (n > READABLE).then(Vec::new).into_iter();
             // What fails by a race fails again in one of many runs: most faults do nothing for it.
-            let mut by_kinds = self.by_kinds().map(|s| s.into_iter().cycle());
+            let [one_kind, gathered] = self.by_kinds();
+            let gathered = gathered.into_iter().filter(|_| near).collect();
+            let mut by_kinds = [one_kind, gathered].map(|s: Vec<_>| s.into_iter().cycle());
             let mut schedules = Vec::new();
-            for schedule in without.chain(alone) {
+            for schedule in none.chain(without).chain(alone) {
                 schedules.push(schedule);
                 schedules.extend(by_kinds.iter_mut().filter_map(Iterator::next));
             }

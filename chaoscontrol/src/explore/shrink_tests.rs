@@ -281,8 +281,9 @@ fn faults_that_only_moved_a_timer_go_by_other_seeds() {
     );
 }
 
-/// Fails with what it was found with, after 2 s, and whenever there are a pause and a loss.
-struct Otherwise(Recipe);
+/// Fails with what it was found with, after 2 s, and whenever there are a pause and a loss. Notes the
+/// most faults that it was run with from another seed.
+struct Otherwise(Recipe, usize);
 
 impl super::super::Runner for Otherwise {
     type Snapshot = ();
@@ -294,6 +295,9 @@ impl super::super::Runner for Otherwise {
             faults.any(|f| f.fault.kind() == kind)
         };
         let fails = *recipe == self.0 || has(K::Pause) && has(K::Loss);
+        if recipe.seed != self.0.seed {
+            self.1 = self.1.max(recipe.schedule.len());
+        }
         let mut result = super::super::Runner::run(&mut Always, job)?;
         result.failure = result.failure.filter(|_| fails);
         result.start_ns = Some(0);
@@ -310,21 +314,22 @@ fn what_many_faults_brought_about_is_looked_for_with_few() {
     };
     let mut bug = found(&ladder, 0);
     bug.recipe.reseeds.clear();
-    bug.recipe.schedule = "+1 s kill vm 0\n+1.1 s skew vm 2\n+1.5 s restart vm 0\n+1.7 s kill vm 1"
-        .parse()
-        .unwrap();
+    let few = "+1 s kill vm 0\n+1.1 s skew vm 2\n+1.5 s restart vm 0\n+1.7 s kill vm 1\n";
+    let many = "+0.2 s kill vm 1\n+0.3 s restart vm 1\n".repeat(4) + few;
     bug.failure = crate::oracle::Failure::new(0, 0, crate::oracle::FailureKind::BodyExit(3));
     let generator = options().generator;
     let never = AtomicBool::new(false);
-    for seed in 0..5 {
+    for (seed, faults) in (0..5).zip([few, many.as_str()].into_iter().cycle()) {
         bug.recipe.seed = seed;
-        let (mut silent, mut batch) = (Silent, Otherwise(bug.recipe.clone()));
+        bug.recipe.schedule = faults.parse().unwrap();
+        let (mut silent, mut batch) = (Silent, Otherwise(bug.recipe.clone(), 0));
         let limits = ShrinkLimits::default();
         let shrinker = Shrinker::new(bug.clone(), limits, &mut batch, &never, &mut silent);
         let shrunk = shrinker.within(&generator).shrink().unwrap();
         let kinds = shrunk.bug.recipe.schedule.faults().iter();
         let kinds: BTreeSet<K> = kinds.map(|f| f.fault.kind()).collect();
         assert_eq!(kinds, BTreeSet::from([K::Pause, K::Loss]));
+        assert!(batch.1 <= READABLE, "of many faults none is missed");
         assert!(shrunk.minimal && shrunk.runs < limits.runs, "{shrunk:?}");
     }
 }
