@@ -31,29 +31,29 @@ pub(super) fn gathered(faults: &[ScheduledFault]) -> Vec<Vec<ScheduledFault>> {
     schedules
 }
 
-/// Those of `faults`, in order of time, that are of the kind of the last one; the last `most`.
-pub(super) fn of_the_last_kind(faults: &[ScheduledFault], most: usize) -> Vec<ScheduledFault> {
-    let Some(last) = faults.last() else {
-        return Vec::new();
-    };
-    let same = faults
-        .iter()
-        .filter(|f| f.fault.kind() == last.fault.kind());
-    let mut same: Vec<ScheduledFault> = same.rev().take(most).cloned().collect();
-    same.reverse();
-    same
-}
-
-/// The last of `faults` on it and the VMs behind it of the first `servers`, `most` in all, at once:
-/// which of them has the part that matters is chance. Nothing if it does not hit one of those.
-pub(super) fn everywhere(
+/// Schedules of one kind of fault, for each of the kinds of `faults`, that of the latest first: the last
+/// `most` of that kind, and the very last of them on its server and those behind it of the first `servers`.
+pub(super) fn of_one_kind(
     faults: &[ScheduledFault],
     servers: usize,
     most: usize,
-) -> Vec<ScheduledFault> {
-    let Some(last) = faults.last() else {
-        return Vec::new();
-    };
+) -> Vec<Vec<ScheduledFault>> {
+    let mut schedules = Vec::new();
+    let mut left = faults.to_vec();
+    while let Some(last) = left.last().cloned() {
+        let kind = last.fault.kind();
+        let same = left.extract_if(.., |f| f.fault.kind() == kind);
+        let mut same: Vec<ScheduledFault> = same.collect();
+        schedules.push(everywhere(&last, servers, most));
+        schedules.push(same.split_off(same.len().saturating_sub(most)));
+    }
+    schedules.retain(|schedule| !schedule.is_empty());
+    schedules
+}
+
+/// `last` on its VM and those behind it of the first `servers`, `most` in all, at once: which of them
+/// has the part that matters is chance. Nothing if it does not hit one of those.
+fn everywhere(last: &ScheduledFault, servers: usize, most: usize) -> Vec<ScheduledFault> {
     let parts = last.fault.parts();
     let on = |target| Parts {
         target,
@@ -106,25 +106,26 @@ mod tests {
     }
 
     #[test]
-    fn the_last_fault_hits_the_other_servers_too() {
-        let hit = |schedule: &str| text(&everywhere(&faults(schedule), 3, 3));
-        assert_eq!(
-            hit("+1 s heal\n+2 s restart vm 2\n"),
-            "+2.000 s  restart vm 2\n+2.000 s  restart vm 0\n+2.000 s  restart vm 1\n"
-        );
-        assert_eq!(hit("+2 s kill vm 3\n"), "", "a client");
-        assert_eq!(hit("+2 s heal\n"), "");
-        assert_eq!(everywhere(&[], 3, 3), []);
-    }
-
-    #[test]
-    fn the_last_faults_of_the_last_kind_are_found() {
+    fn each_kind_has_schedules_of_its_own() {
         let faults = faults(
-            "+1 s pause vm 0 for 1 s\n+2 s kill vm 1\n+3 s pause vm 2 for 1 s\n+4 s pause vm 1 for 1 s\n",
+            "+1 s kill vm 3\n+1.2 s restart vm 2\n+1.5 s heal\n+2 s restart vm 1\n+2.2 s latency vm 1 of 1 ms\n",
         );
-        let last = |most| of_the_last_kind(&faults, most);
-        assert_eq!(text(&last(2)), text(&faults[2..]));
-        assert_eq!(last(3).len(), 3);
-        assert_eq!(of_the_last_kind(&[], 3), []);
+        let schedules: Vec<String> = of_one_kind(&faults, 3, 2).iter().map(|s| text(s)).collect();
+        let wanted = [
+            "+2.200 s  latency vm 1 of 1 ms\n+2.200 s  latency vm 2 of 1 ms\n",
+            "+2.200 s  latency vm 1 of 1 ms\n",
+            "+2.000 s  restart vm 1\n+2.000 s  restart vm 2\n",
+            "+1.200 s  restart vm 2\n+2.000 s  restart vm 1\n",
+            "+1.500 s  heal\n",
+            "+1.000 s  kill vm 3\n",
+        ];
+        assert_eq!(schedules, wanted, "vm 3 is a client");
+        let (last, none) = (of_one_kind(&faults[..4], 3, 1), of_one_kind(&[], 3, 2));
+        assert_eq!(
+            text(&last[1]),
+            "+2.000 s  restart vm 1\n",
+            "the last of them"
+        );
+        assert_eq!(none, Vec::<Vec<ScheduledFault>>::new());
     }
 }

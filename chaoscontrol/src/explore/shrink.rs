@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::aimed::{Aimed, Aimer};
 use super::explorer::Bug;
-use super::kinds::{everywhere, gathered, of_the_last_kind};
+use super::kinds::{gathered, of_one_kind};
 use super::milder::{Aspect, milder};
 use super::mutate::Mutator;
 use super::progress::Progress;
@@ -271,12 +271,7 @@ impl<'a, S> Shrinker<'a, S> {
             return [Vec::new(), Vec::new()];
         }
         let servers = self.within.map_or(0, |g| g.vms.saturating_sub(g.clients));
-        let mut one_kind = vec![
-            everywhere(faults, servers, READABLE),
-            of_the_last_kind(faults, READABLE),
-        ];
-        one_kind.retain(|schedule| !schedule.is_empty());
-        [one_kind, gathered(faults)]
+        [of_one_kind(faults, servers, READABLE), gathered(faults)]
     }
 
     /// Looks for a run with fewer faults that fails in the same way by other chances.
