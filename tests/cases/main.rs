@@ -304,8 +304,12 @@ fn explores_for_days(node: Node) {
     stay(&node);
 }
 
-/// Takes a fault, and a while each time, so that there is time in which it is being shrunk.
-#[chaos_test(vms = 2, rounds = 1000, branches = 4, duration = "5s", quiet = "2s")]
+/// Takes one of few faults, and a while each time, so that there is time in which it is being shrunk.
+#[rustfmt::skip]
+#[chaos_test(
+    vms = 2, rounds = 1000, branches = 4, duration = "5s", quiet = "2s",
+    faults = ["restart", "kill-process", "pause", "latency", "loss"]
+)]
 #[ignore = "for bad_input.rs"]
 fn fails_once_killed(node: Node) -> Result {
     if node.incarnation() == 0 {
