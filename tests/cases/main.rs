@@ -304,12 +304,8 @@ fn explores_for_days(node: Node) {
     stay(&node);
 }
 
-/// Takes one of few faults, and a while each time, so that there is time in which it is being shrunk.
-#[rustfmt::skip]
-#[chaos_test(
-    vms = 2, rounds = 1000, branches = 4, duration = "5s", quiet = "2s",
-    faults = ["restart", "kill-process", "pause", "latency", "loss"]
-)]
+/// Takes a fault, and a while each time, so that there is time in which it is being shrunk.
+#[chaos_test(vms = 2, rounds = 1000, branches = 4, duration = "5s", quiet = "2s")]
 #[ignore = "for bad_input.rs"]
 fn fails_once_killed(node: Node) -> Result {
     if node.incarnation() == 0 {
@@ -318,6 +314,20 @@ fn fails_once_killed(node: Node) -> Result {
     assert_reachable!("in a second life");
     let sum = (0..1_000_000u64).fold(0, |sum, number| std::hint::black_box(sum ^ number));
     Err(format!("killed, and {sum}").into())
+}
+
+/// Takes one of few faults.
+#[rustfmt::skip]
+#[chaos_test(
+    vms = 2, rounds = 1000, branches = 4, duration = "1s", quiet = "500ms",
+    faults = ["restart", "kill-process", "pause", "latency", "loss"]
+)]
+#[ignore = "for resume.rs"]
+fn fails_in_a_second_life(node: Node) -> Result {
+    if node.incarnation() == 0 {
+        stay(&node);
+    }
+    Err("killed".into())
 }
 
 /// A site in no test's function.
