@@ -111,7 +111,7 @@ fn what_is_synced_is_not_lost(node: Node) -> Result {
 #[chaos_test(
     vms = 4,
     clients = 1,
-    rounds = 3,
+    rounds = 20,
     duration = "3s",
     quiet = "5s",
     disk = "64M",
@@ -128,7 +128,7 @@ fn what_is_not_synced_is_lost(node: Node) -> Result {
 #[chaos_test(
     vms = 4,
     clients = 1,
-    rounds = 3,
+    rounds = 20,
     duration = "3s",
     quiet = "5s",
     disk = "64M",
