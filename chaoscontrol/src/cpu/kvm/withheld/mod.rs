@@ -12,7 +12,7 @@ use std::arch::x86_64::__cpuid;
 use guest::{Met, execute};
 use table::{Row, Yields};
 
-use super::open;
+use super::{open, probe};
 use super::testing::or_not_run;
 use crate::cpu::Engine;
 use crate::cpu::cpuid::cpuid;
@@ -104,17 +104,13 @@ fn kvm_gives_what_the_table_says() {
     }
 }
 
-/// Whether the host's KVM has a hold on ring 3. Where a hypervisor below emulates ring 0, ring
-/// 3 may be the host's own, with its CPUID and its clock.
+/// Whether the host's KVM has a hold on its guests. Where a hypervisor below emulates ring 0, ring
+/// 3 may be the host's own, with its clock.
 fn virtualizes() -> Result<(), String> {
-    open().map_err(|e| e.to_string())?;
-    let row = table::signature();
-    match execute(Engine::Kvm, &row) {
-        met if fits(&row, &Yields::Identity, &met) => Ok(()),
-        met => Err(format!(
-            "it executes ring 3 as the host does: {} is {met:x?}",
-            row.name
-        )),
+    let probe = probe().map_err(|e| e.to_string())?;
+    match probe.usable() {
+        true => Ok(()),
+        false => Err(probe.to_string()),
     }
 }
 

@@ -189,11 +189,6 @@ fn cpuid(leaf: u64, subleaf: u64) -> Row {
     }
 }
 
-/// The leaf that tells a guest of this project from all others.
-pub fn signature() -> Row {
-    cpuid(0x4000_0000, 0)
-}
-
 /// Model-specific registers; the filter leaves all of them to us.
 #[rustfmt::skip]
 const REGISTERS: [(u64, &str); 45] = [

@@ -1,7 +1,10 @@
 //! What differs between two outcomes of one case.
 
+use iced_x86::Instruction;
+
 use super::case::{Case, NAMES};
-use super::excluded::{rflags_mask, status_mask};
+use super::excluded::{rflags_mask, same_vectors, status_mask, stores_mmx};
+use super::templates::decode;
 use super::{ARENA, End, Outcome};
 
 /// RFLAGS that a program sees: the status flags and DF.
@@ -58,7 +61,7 @@ pub fn differences(
         ));
     }
     for i in 0..16 {
-        if s.xmm[i] != h.xmm[i] {
+        if !same_vectors(case.codes[0], s.xmm[i], h.xmm[i]) {
             lines.push(format!(
                 "xmm{i}: soft {:#034x}, host {:#034x}",
                 s.xmm[i], h.xmm[i]
@@ -71,18 +74,21 @@ pub fn differences(
     if (s.mxcsr ^ h.mxcsr) & !inexact != 0 {
         lines.push(format!("mxcsr: soft {:#x}, host {:#x}", s.mxcsr, h.mxcsr));
     }
-    for i in 0..8 {
-        if s.st[i] != h.st[i] {
-            lines.push(format!(
-                "st{i}: soft {:#022x}, host {:#022x}",
-                s.st[i], h.st[i]
-            ));
+    let (mut st, mut top) = (h.st, 0);
+    if faulted_in(case, &host.0.end).is_some_and(|i| stores_mmx(&i)) {
+        // The same registers by other names.
+        st.rotate_left(usize::from((s.status >> 11).wrapping_sub(h.status >> 11) & 7));
+        top = 7 << 11;
+    }
+    for (i, (soft, host)) in s.st.iter().zip(st).enumerate() {
+        if *soft != host {
+            lines.push(format!("st{i}: soft {soft:#022x}, host {host:#022x}"));
         }
     }
     if s.control != h.control {
         lines.push(format!("fcw: soft {:#x}, host {:#x}", s.control, h.control));
     }
-    if (s.status ^ h.status) & !status_mask(undefined) != 0 {
+    if (s.status ^ h.status) & !status_mask(undefined) & !top != 0 {
         lines.push(format!(
             "fsw: soft {:#06x}, host {:#06x}",
             s.status, h.status
@@ -93,6 +99,15 @@ pub fn differences(
     }
     memory(case, &soft.1, &host.1, &mut lines);
     lines
+}
+
+/// The instruction that faulted, if one did.
+fn faulted_in(case: &Case, end: &End) -> Option<Instruction> {
+    let End::Fault { rip, .. } = end else {
+        return None;
+    };
+    let bytes = case.bytes.get(rip.wrapping_sub(case.start) as usize..)?;
+    decode(bytes, *rip).map(|e| e.instruction)
 }
 
 fn memory(case: &Case, soft: &[u8], host: &[u8], lines: &mut Vec<String>) {

@@ -93,7 +93,7 @@ pub const ENCODINGS: [(&str, &str); 3] = [
 ];
 
 /// What is not compared of instructions that are, or not tried on them.
-pub const MASKED: [(&str, &str); 11] = [
+pub const MASKED: [(&str, &str); 13] = [
     (
         "flags and x87 condition codes",
         "where the manuals leave them undefined",
@@ -128,11 +128,19 @@ pub const MASKED: [(&str, &str); 11] = [
     ),
     ("FBLD of what are no digits", "undefined"),
     (
+        "DPPS and DPPD of several NaNs",
+        "which of them is the result is the processor's choice",
+    ),
+    (
+        "a store from an MMX register that faults: TOP",
+        "vendors differ in whether it is 0 by then",
+    ),
+    (
         "FNSTENV, FNSAVE, FXSAVE: FIP, FDP, FOP, reserved fields, MXCSR_MASK",
         "vendors differ in when they are recorded",
     ),
     (
-        "memory of these that reaches beyond its page when the next is not there; of operands of \
+        "memory of these, and of FSTP and FBSTP of 80 bits, that reaches beyond its page when the next is not there; of operands of \
          other sizes than registers the fault's offset in its page",
         "a processor may store a part first, and from either end",
     ),
@@ -159,7 +167,37 @@ pub fn stands_alone(i: &Instruction) -> bool {
         || matches!(i.mnemonic(), M::Fnstsw | M::Fstsw | M::Fnstenv | M::Fnsave)
         || matches!(i.mnemonic(), M::Fxsave | M::Fxsave64)
         || matches!(i.mnemonic(), M::Fprem | M::Fprem1 | M::Fbld)
+        || lanes_of_nans(i.code()).is_some()
         || matches!(i.code(), Code::Bsf_r32_rm32 | Code::Bsr_r32_rm32) && has_memory(i)
+}
+
+/// Of codes that add up products, in which several NaNs may meet: the width of an element in bits.
+fn lanes_of_nans(code: Code) -> Option<u32> {
+    match code {
+        Code::Dpps_xmm_xmmm128_imm8 => Some(32),
+        Code::Dppd_xmm_xmmm128_imm8 => Some(64),
+        _ => None,
+    }
+}
+
+/// Whether `a` and `b` are the same as far as it is certain what `code` gives.
+pub fn same_vectors(code: Code, a: u128, b: u128) -> bool {
+    let Some(width) = lanes_of_nans(code) else {
+        return a == b;
+    };
+    let is_nan = |lane: u64| match width {
+        32 => f32::from_bits(lane as u32).is_nan(),
+        _ => f64::from_bits(lane).is_nan(),
+    };
+    (0..128 / width).all(|n| {
+        let [a, b] = [a, b].map(|v| (v >> (n * width)) as u64 & (u64::MAX >> (64 - width)));
+        a == b || is_nan(a) && is_nan(b)
+    })
+}
+
+/// Whether `i` stores an MMX register.
+pub fn stores_mmx(i: &Instruction) -> bool {
+    i.op0_kind() == OpKind::Memory && i.op1_register().is_mm()
 }
 
 const STATUS: u32 = RflagsBits::OF

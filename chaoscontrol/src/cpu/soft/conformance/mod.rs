@@ -6,7 +6,7 @@
 
 mod case;
 mod compare;
-mod excluded;
+pub mod excluded;
 mod guest;
 pub mod host;
 mod prepare;

@@ -190,6 +190,7 @@ impl Case {
                     }
                 }
             }
+            M::Fstp | M::Fbstp if i.memory_size().size() == 10 => self.ignore_cut(address, 10),
             M::Fxsave | M::Fxsave64 => {
                 self.ignore_cut(address, 512);
                 self.ignore(address + 5, 19);

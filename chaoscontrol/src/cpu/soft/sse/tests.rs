@@ -6,6 +6,7 @@ use iced_x86::{
     Code, CpuidFeature, Decoder, DecoderOptions, EncodingKind, Instruction, Mnemonic, OpKind,
 };
 
+use crate::cpu::soft::conformance::excluded::same_vectors;
 use crate::cpu::soft::conformance::host::Host;
 use crate::cpu::soft::conformance::{ARENA, ARENA_SIZE, End, state};
 use crate::cpu::soft::flags::STATUS;
@@ -327,6 +328,11 @@ fn instructions_agree_with_the_host() {
                 // Precision beside an unmasked overflow or underflow is not exact (see `float`).
                 on_soft.mxcsr |= 0x20;
                 on_host.mxcsr |= 0x20;
+            }
+            for (soft, host) in on_soft.xmm.iter_mut().zip(on_host.xmm) {
+                if same_vectors(code, *soft, host) {
+                    *soft = host;
+                }
             }
             if on_soft != on_host || raised != trapped {
                 let text = format!(
