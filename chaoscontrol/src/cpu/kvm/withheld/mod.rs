@@ -12,8 +12,8 @@ use std::arch::x86_64::__cpuid;
 use guest::{Met, execute};
 use table::{Row, Yields};
 
-use super::{open, probe};
 use super::testing::or_not_run;
+use super::{open, probe};
 use crate::cpu::Engine;
 use crate::cpu::cpuid::cpuid;
 

@@ -77,7 +77,9 @@ pub fn differences(
     let (mut st, mut top) = (h.st, 0);
     if faulted_in(case, &host.0.end).is_some_and(|i| stores_mmx(&i)) {
         // The same registers by other names.
-        st.rotate_left(usize::from((s.status >> 11).wrapping_sub(h.status >> 11) & 7));
+        st.rotate_left(usize::from(
+            (s.status >> 11).wrapping_sub(h.status >> 11) & 7,
+        ));
         top = 7 << 11;
     }
     for (i, (soft, host)) in s.st.iter().zip(st).enumerate() {
