@@ -3,7 +3,8 @@
 //! runs the branch names their targets when they are due. What was run is a plain recipe again.
 
 use crate::fault::{
-    Activity, FaultKind, FaultSchedule, Generator, ScheduledFault, Stream, Target, Tolerance,
+    Activity, Class, Fault, FaultKind, FaultSchedule, Generator, ScheduledFault, Stream, Target,
+    Tolerance,
 };
 
 /// So many faults of three are aimed, if they can be.
@@ -13,6 +14,9 @@ const ODDS: u64 = 2;
 /// another may bring to an end, as a clock set back does for a leader that was cut off.
 const FOCUSED: u64 = 2;
 
+/// Faults that leave a server at its work, with wrong times or wrong contents.
+const DECEIVING: [Class; 2] = [Class::Clock, Class::Disk];
+
 /// The faults of a schedule that are to hit whoever is busiest when they are due.
 #[derive(Clone, Debug, Default)]
 pub struct Aimed {
@@ -20,6 +24,28 @@ pub struct Aimed {
     faults: Vec<usize>,
     tolerance: Tolerance,
     servers: usize,
+}
+
+/// Where the clients are when a server is cut off. It is the same for all cuts of a plan, as cuts add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// On its side.
+    With,
+    /// On that of the others.
+    Without,
+    /// In reach of everybody: who can ask both sides can be told two things.
+    Between,
+}
+
+impl Place {
+    /// `Between` as often as both others.
+    fn draw(stream: &mut Stream) -> Place {
+        match stream.below(4) {
+            0 => Place::With,
+            1 => Place::Without,
+            _ => Place::Between,
+        }
+    }
 }
 
 /// Says which faults are aimed.
@@ -33,8 +59,9 @@ impl Aimer<'_> {
     /// Chooses faults of `schedule` to be aimed; partitions among them are made to cut off a server.
     /// In one of [`FOCUSED`] schedules, all hit the same one.
     pub fn aim(&self, schedule: &mut FaultSchedule, stream: &mut Stream) -> Aimed {
+        let place = Place::draw(stream);
         if stream.chance(1, FOCUSED)
-            && let Some(aimed) = self.focus(schedule, stream)
+            && let Some(aimed) = self.focus(schedule, place, stream)
         {
             return aimed;
         }
@@ -58,7 +85,7 @@ impl Aimer<'_> {
                 Target::Vm(vm) | Target::Process(vm, _) if *vm < servers => {}
                 Target::Sides(..) if servers > 1 => {
                     let server = stream.index(servers);
-                    parts.target = self.cut_off(server, servers, stream);
+                    parts.target = self.cut_off(server, servers, place, stream);
                     match parts.build() {
                         Some(cut) => fault.fault = cut,
                         None => continue,
@@ -84,8 +111,14 @@ impl Aimer<'_> {
     }
 
     /// Lets all faults to come hit one server: the one that was hit last, or else whoever is busiest
-    /// when the first is due. `None` if that cannot be, or changes nothing.
-    fn focus(&self, schedule: &mut FaultSchedule, stream: &mut Stream) -> Option<Aimed> {
+    /// when the first is due. Half of the time what deceives it comes before what takes it from the
+    /// others, who then go on without it. `None` if that cannot be.
+    fn focus(
+        &self,
+        schedule: &mut FaultSchedule,
+        place: Place,
+        stream: &mut Stream,
+    ) -> Option<Aimed> {
         let servers = self.servers();
         let faults = schedule.faults();
         let future = faults.partition_point(|fault| fault.at_ns < self.from_ns);
@@ -94,25 +127,33 @@ impl Aimer<'_> {
         let victim = hit.find(|vm| *vm < servers);
         let server = victim.unwrap_or_else(|| stream.index(servers));
         let mut focused = faults.to_vec();
-        let mut first = None;
+        let mut hits = Vec::new();
         for (i, fault) in focused.iter_mut().enumerate().skip(future) {
             let mut parts = fault.fault.parts();
             match &mut parts.target {
                 Target::Vm(vm) | Target::Process(vm, _) if *vm < servers => *vm = server,
                 Target::Sides(..) if servers > 1 => {
-                    parts.target = self.cut_off(server, servers, stream);
+                    parts.target = self.cut_off(server, servers, place, stream);
                 }
                 _ => continue,
             }
             fault.fault = parts.build()?;
-            first = first.or((!fault.fault.kind().only_undoes()).then_some(i));
+            hits.extend((!fault.fault.kind().only_undoes()).then_some(i));
+        }
+        if stream.chance(1, 2) {
+            let mut ordered: Vec<Fault> = hits.iter().map(|i| focused[*i].fault.clone()).collect();
+            ordered.sort_by_key(|fault| !DECEIVING.contains(&fault.kind().info().class));
+            for (i, fault) in hits.iter().zip(ordered) {
+                focused[*i].fault = fault;
+            }
         }
         let focused = FaultSchedule::new(focused);
         if !self.generator.allows(&focused) {
             return None;
         }
         *schedule = focused;
-        Some(self.aimed(first.filter(|_| victim.is_none()).into_iter().collect()))
+        let first = hits.into_iter().take(1).filter(|_| victim.is_none());
+        Some(self.aimed(first.collect()))
     }
 
     fn aimed(&self, faults: Vec<usize>) -> Aimed {
@@ -127,13 +168,11 @@ impl Aimer<'_> {
         self.generator.vms - self.generator.clients
     }
 
-    /// `server` on one side, the others on the other one; clients stay with it, go with the others,
-    /// or, as often as both, reach everybody: who can ask both sides can be told two things.
-    fn cut_off(&self, server: usize, servers: usize, stream: &mut Stream) -> Target {
-        let place = stream.below(4);
+    /// `server` on one side, the others on the other one, and clients in their `place`.
+    fn cut_off(&self, server: usize, servers: usize, place: Place, stream: &mut Stream) -> Target {
         let clients = servers..self.generator.vms;
-        let with = clients.clone().filter(|_| place == 0);
-        let without = clients.filter(|_| place == 1);
+        let with = clients.clone().filter(|_| place == Place::With);
+        let without = clients.filter(|_| place == Place::Without);
         let others = (0..servers).filter(|vm| *vm != server);
         let alone: Vec<usize> = std::iter::once(server).chain(with).collect();
         let rest: Vec<usize> = others.chain(without).collect();
