@@ -81,7 +81,7 @@ impl Mutator<'_> {
         for _ in 0..1 + stream.below(3) {
             fresh.extend(self.generator.generate(stream).into_faults());
         }
-        if stream.chance(1, 2) {
+        if stream.chance(3, 4) {
             fresh.extend(self.generator.burst(&fresh, stream));
         }
         let faults = past.into_faults().into_iter().chain(fresh);

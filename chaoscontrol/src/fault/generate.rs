@@ -237,7 +237,7 @@ impl Generator {
         };
         let every = (20 + stream.below(80)) * 1_000_000;
         let soon = every as i64 / 1_000;
-        let times = self.max_faults as u64 / 2 + stream.below(self.max_faults as u64 + 1);
+        let times = self.max_faults as u64 + stream.below(2 * self.max_faults as u64 + 1);
         let instants = (1..=times).map(|i| fault.at_ns.saturating_add(i * every));
         let instants = instants.filter(|at_ns| *at_ns < self.duration_ns);
         instants
