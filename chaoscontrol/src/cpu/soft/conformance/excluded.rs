@@ -4,6 +4,9 @@ use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, RflagsBits};
 
 use super::templates::has_memory;
 
+/// What `soft` computes by itself, and every processor somewhat otherwise.
+pub const APPROXIMATE: &str = "approximations that differ by vendor";
+
 /// Why instructions of this kind are not compared; each has tests of its own.
 pub fn reason(i: &Instruction) -> Option<&'static str> {
     use Mnemonic as M;
@@ -47,7 +50,7 @@ pub fn reason(i: &Instruction) -> Option<&'static str> {
         M::Retf => "depends on the descriptor tables",
         M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => "stores what the host's kernel has set",
         M::Rdfsbase | M::Rdgsbase | M::Wrfsbase | M::Wrgsbase => "the base of thread-local storage",
-        M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss => "approximations that differ by vendor",
+        M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss => APPROXIMATE,
         M::F2xm1
         | M::Fyl2x
         | M::Fyl2xp1
@@ -55,7 +58,7 @@ pub fn reason(i: &Instruction) -> Option<&'static str> {
         | M::Fpatan
         | M::Fsin
         | M::Fcos
-        | M::Fsincos => "approximations that differ by vendor",
+        | M::Fsincos => APPROXIMATE,
         _ => return None,
     })
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::Mutex;
 
 use iced_x86::Code;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::case::{Case, arenas};
 use super::compare::differences;
@@ -13,7 +14,7 @@ use super::host::Host;
 use super::random::Random;
 use super::sabotage::{self, Damage};
 use super::templates::{self, Template, Templates};
-use super::{GUARD, excluded};
+use super::{GUARD, Outcome, excluded};
 
 /// Cases that each code needs.
 const ENOUGH: u64 = 200;
@@ -47,14 +48,13 @@ impl Bench {
         }
     }
 
-    /// Runs case `number`, made of `length` of the templates that `pick` gives; the
-    /// report of a failure.
-    fn run<'a>(
-        &mut self,
+    /// Case `number`, made of `length` of the templates that `pick` gives; `None` if they give none.
+    fn case<'a>(
+        &self,
         number: u64,
         length: u64,
         mut pick: impl FnMut(&mut Random) -> &'a Template,
-    ) -> Option<(Code, String)> {
+    ) -> Option<Case> {
         let mut random = Random::new(self.seed ^ number.wrapping_mul(0xD134_2543_DE82_EF95));
         let at = random.below(self.arenas.len() as u64) as usize;
         let mut case = Case::new(&mut random, &self.arenas[at]);
@@ -69,15 +69,32 @@ impl Bench {
             return None;
         }
         case.finish();
-        let mut soft_memory = case.arena.clone();
-        let soft = self.guest.run(
+        Some(case)
+    }
+
+    /// What `soft` makes of `case`, and of its memory.
+    fn on_soft(&mut self, case: &Case) -> (Outcome, Vec<u8>) {
+        let mut memory = case.arena.clone();
+        let outcome = self.guest.run(
             &case.bytes,
             case.start,
             case.exits,
             case.codes.len() as u64,
             &case.registers,
-            &mut soft_memory,
+            &mut memory,
         );
+        (outcome, memory)
+    }
+
+    /// Runs case `number`, as [`Bench::case`] makes it, on both; the report of a failure.
+    fn run<'a>(
+        &mut self,
+        number: u64,
+        length: u64,
+        pick: impl FnMut(&mut Random) -> &'a Template,
+    ) -> Option<(Code, String)> {
+        let case = self.case(number, length, pick)?;
+        let (soft, soft_memory) = self.on_soft(&case);
         if !soft.is_safe(GUARD) {
             self.skipped += 1;
             return None;
@@ -213,6 +230,41 @@ fn soft_agrees_with_the_host_cpu() {
         .map(|(code, _)| code)
         .collect();
     assert!(few.is_empty(), "less than {ENOUGH} cases of {few:?}");
+}
+
+/// What [`soft_computes_the_same_on_every_host`] comes to.
+const EVERYWHERE: u64 = 0x74A2_BE0F_DA8B_1BDA;
+
+/// Where `soft` lets the host compute, and where it computes itself because hosts differ: a run must not
+/// show which host it was on. The hashes by code, which are printed, tell two hosts apart.
+#[test]
+fn soft_computes_the_same_on_every_host() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    let mut bench = Bench::new(7);
+    let all = templates::all().into_iter().filter(|(_, templates)| {
+        let reason = templates[0].sample().and_then(|i| excluded::reason(&i));
+        reason.is_none_or(|reason| reason == excluded::APPROXIMATE)
+    });
+    let mut whole = Xxh3::new();
+    for (code, templates) in all {
+        let mut hash = Xxh3::new();
+        for number in 0..ENOUGH {
+            let Some(case) = bench.case(number, 1, |random| random.pick(&templates)) else {
+                continue;
+            };
+            let (Outcome { registers, end }, memory) = bench.on_soft(&case);
+            for register in registers.gpr.into_iter().chain([registers.rflags]) {
+                hash.update(&register.to_le_bytes());
+            }
+            hash.update(&registers.to_fxsave());
+            hash.update(format!("{end:x?}").as_bytes());
+            hash.update(&memory);
+        }
+        println!("{:016x} {code:?}", hash.digest());
+        whole.update(&hash.digest().to_le_bytes());
+    }
+    let whole = whole.digest();
+    assert_eq!(whole, EVERYWHERE, "{whole:#x}: compare with another host");
 }
 
 #[test]
