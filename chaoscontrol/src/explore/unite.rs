@@ -38,9 +38,16 @@ fn unite(first: &ScheduledFault, second: &ScheduledFault) -> Vec<ScheduledFault>
         return fault.map(each).into_iter().flatten().collect();
     }
     let (kind, targets) = match (a.kind, b.kind) {
-        (FaultKind::Pause, FaultKind::Resume) | (FaultKind::Kill, FaultKind::Restart)
-            if a.target == b.target =>
-        {
+        (FaultKind::Kill, FaultKind::Restart) if a.target == b.target => {
+            // The power is away for a moment, or the machine stands still for as long.
+            let restart = [first.at_ns, second.at_ns].map(|at_ns| ScheduledFault {
+                at_ns,
+                fault: second.fault.clone(),
+            });
+            let paused = lasting(FaultKind::Pause, a.target, first, second);
+            return restart.into_iter().chain(paused).collect();
+        }
+        (FaultKind::Pause, FaultKind::Resume) if a.target == b.target => {
             (FaultKind::Pause, vec![a.target])
         }
         (FaultKind::StopProcess, FaultKind::ContinueProcess) if a.target == b.target => {
@@ -51,13 +58,24 @@ fn unite(first: &ScheduledFault, second: &ScheduledFault) -> Vec<ScheduledFault>
         }
         _ => return Vec::new(),
     };
-    let span = i64::try_from(second.at_ns - first.at_ns).unwrap_or(i64::MAX);
-    let at_ns = first.at_ns;
-    let faults = targets.into_iter().filter_map(|target| {
-        let fault = build(kind, target, vec![Some(span)])?;
-        Some(ScheduledFault { at_ns, fault })
-    });
+    let targets = targets.into_iter();
+    let faults = targets.filter_map(|target| lasting(kind, target, first, second));
     faults.collect()
+}
+
+/// A fault that lasts from `first` to `second`.
+fn lasting(
+    kind: FaultKind,
+    target: Target,
+    first: &ScheduledFault,
+    second: &ScheduledFault,
+) -> Option<ScheduledFault> {
+    let span = i64::try_from(second.at_ns - first.at_ns).unwrap_or(i64::MAX);
+    let fault = build(kind, target, vec![Some(span)])?;
+    Some(ScheduledFault {
+        at_ns: first.at_ns,
+        fault,
+    })
 }
 
 /// The VMs that a cut leaves alone: hardly anybody can tell that from a pause.
@@ -156,7 +174,11 @@ mod tests {
         );
         assert_eq!(
             forms("+1 s kill vm 1\n+2 s restart vm 1"),
-            ["+1.000 s  pause vm 1 for 1 s"]
+            [
+                "+1.000 s  restart vm 1",
+                "+2.000 s  restart vm 1",
+                "+1.000 s  pause vm 1 for 1 s"
+            ]
         );
         assert!(forms("+1 s kill vm 1\n+2 s restart vm 2").is_empty());
         assert_eq!(
