@@ -363,4 +363,40 @@ mod tests {
             "{kept} of {plans}"
         );
     }
+
+    #[test]
+    fn what_deceives_a_server_may_come_before_cuts_that_leave_clients_in_one_place() {
+        let generator = Generator {
+            vms: 4,
+            clients: 1,
+            ..Generator::default()
+        };
+        let aimer = Aimer {
+            generator: &generator,
+            from_ns: 0,
+        };
+        let plan = "+1 s partition {0} | {1, 2, 3}\n+2 s one-way partition {1} -> {2}\n+3 s skew vm 2 by 10 %";
+        for (place, with, without) in [
+            (Place::With, true, false),
+            (Place::Without, false, true),
+            (Place::Between, false, false),
+        ] {
+            let mut first = 0;
+            for seed in 0..200 {
+                let mut schedule: FaultSchedule = plan.parse().unwrap();
+                let mut stream = Stream::new(seed, "place", &[]);
+                let aimed = aimer.focus(&mut schedule, place, &mut stream).unwrap();
+                first += u32::from(schedule.faults()[0].fault.kind() == FaultKind::Skew);
+                for fault in schedule.faults() {
+                    let Target::Sides(a, b) = fault.fault.parts().target else {
+                        continue;
+                    };
+                    let server = aimed.named(fault).unwrap();
+                    let (alone, rest) = if a.contains(&server) { (a, b) } else { (b, a) };
+                    assert_eq!((alone.contains(&3), rest.contains(&3)), (with, without));
+                }
+            }
+            assert!((60..140).contains(&first), "{first}");
+        }
+    }
 }
