@@ -159,7 +159,8 @@ pub struct Failure {
 }
 
 /// What makes two failures the same bug: kind and message, with numbers left out of
-/// texts in which they vary from run to run.
+/// texts in which they vary from run to run. A property is its message, whichever of the
+/// assertions that bear it is the first to see that it does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FailureId {
     /// The kind's name.
@@ -181,8 +182,8 @@ impl Failure {
     pub fn id(&self) -> FailureId {
         use FailureKind as K;
         let (kind, message) = match &self.kind {
-            K::Property { property, .. } => (property.kind.name(), property.message.clone()),
-            K::Agree { message, .. } => ("agree", message.clone()),
+            K::Property { property, .. } => ("property", property.message.clone()),
+            K::Agree { message, .. } => ("property", message.clone()),
             K::NeverMet { message, .. } => ("never met", message.clone()),
             K::Panic {
                 location, message, ..
@@ -255,5 +256,21 @@ mod tests {
         assert_eq!(panic("index 3", "a.rs:1:2"), panic("other", "a.rs:1:2"));
         assert_ne!(panic("index 3", "a.rs:1:2"), panic("index 3", "a.rs:2:2"));
         assert_eq!(panic("index 3", ""), panic("index 4", ""));
+        let place = Place {
+            file: "a.rs".into(),
+            line: 1,
+            column: 2,
+        };
+        let property = |kind, message: &str| {
+            let message = message.to_owned();
+            id(FailureKind::Property {
+                property: Property { message, kind },
+                place: place.clone(),
+                details: String::new(),
+            })
+        };
+        let one = property(PropertyKind::Always, "one leader");
+        assert_eq!(one, property(PropertyKind::Unreachable, "one leader"));
+        assert_ne!(one, property(PropertyKind::Always, "no leader"));
     }
 }

@@ -58,21 +58,19 @@ impl Looked {
             ..options(world, Vec::new())
         };
         let is_it = |found: &crate::explore::Bug| {
-            found
-                .failure
-                .describe(found.start_ns)
-                .contains(bug.expected)
+            let failure = found.failure.describe(found.start_ns);
+            failure.contains(bug.expected)
         };
+        // A round that begins within the budget may end beyond it.
+        let within = |found: &crate::explore::Bug| found.cost.instructions <= budget;
         let searched = search(bug.case, world, options, |bugs| {
             let most = usize::from(shrink);
-            bugs.iter()
-                .filter(|found| is_it(found))
-                .take(most)
-                .collect()
+            let bugs = bugs.iter().filter(|found| is_it(found) && within(found));
+            bugs.take(most).collect()
         });
         let searched = searched.map_err(|e| e.to_string())?;
         let bugs = &searched.outcome.bugs;
-        let found = bugs.iter().find(|found| is_it(found));
+        let found = bugs.iter().find(|found| is_it(found) && within(found));
         let other = bugs.iter().find(|found| !is_it(found));
         let run = Run {
             bug: bug.name(),
