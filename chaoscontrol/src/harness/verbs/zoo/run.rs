@@ -6,7 +6,7 @@ use super::super::super::count::count;
 use super::super::super::search::{options, search};
 use super::super::super::world::World;
 use super::Planted;
-use crate::explore::{Cost, Options, Shrunk, Strategy};
+use crate::explore::{Bug, Cost, Options, Shrunk, Strategy};
 use crate::fault::FaultSchedule;
 
 /// What came of it, in figures.
@@ -57,21 +57,16 @@ impl Looked {
             wanted: Some(bug.expected.to_owned()),
             ..options(world, Vec::new())
         };
-        let is_it = |found: &crate::explore::Bug| {
-            let failure = found.failure.describe(found.start_ns);
-            failure.contains(bug.expected)
-        };
-        // A round that begins within the budget may end beyond it.
-        let within = |found: &crate::explore::Bug| found.cost.instructions <= budget;
+        let is_it = |found: &Bug| is_it(bug.expected, budget, found);
         let searched = search(bug.case, world, options, |bugs| {
             let most = usize::from(shrink);
-            let bugs = bugs.iter().filter(|found| is_it(found) && within(found));
+            let bugs = bugs.iter().filter(|found| is_it(found));
             bugs.take(most).collect()
         });
         let searched = searched.map_err(|e| e.to_string())?;
         let bugs = &searched.outcome.bugs;
-        let found = bugs.iter().find(|found| is_it(found) && within(found));
-        let other = bugs.iter().find(|found| !is_it(found));
+        let found = bugs.iter().find(|found| is_it(found));
+        let other = bugs.iter().find(|found| !shows(bug.expected, found));
         let run = Run {
             bug: bug.name(),
             strategy,
@@ -95,6 +90,17 @@ impl Looked {
             shrunk: searched.shrunk.into_iter().next(),
         })
     }
+}
+
+/// Whether `found` is the bug that fails with `expected`.
+fn shows(expected: &str, found: &Bug) -> bool {
+    let failure = found.failure.describe(found.start_ns);
+    failure.contains(expected)
+}
+
+/// Whether that took no more than `budget`, too: a round that begins within it may end beyond.
+fn is_it(expected: &str, budget: u64, found: &Bug) -> bool {
+    shows(expected, found) && found.cost.instructions <= budget
 }
 
 impl fmt::Display for Run {
@@ -150,6 +156,28 @@ pub fn key(bug: &Planted, world: &World, strategy: Strategy, seed: u64, budget: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explore::Recipe;
+    use crate::oracle::{Failure, FailureKind};
+
+    #[test]
+    fn what_is_found_beyond_the_budget_is_missed() {
+        let kind = FailureKind::BodyError("two leaders in term 3".to_owned());
+        let bug = Bug {
+            failure: Failure::new(0, 0, kind),
+            recipe: Recipe::default(),
+            applied: Vec::new(),
+            round: 1,
+            branch: 1,
+            start_ns: None,
+            cost: Cost {
+                branches: 2,
+                instructions: 100,
+            },
+            state_hash: 0,
+        };
+        assert!(is_it("two leaders", 100, &bug));
+        assert!(!is_it("two leaders", 99, &bug) && !is_it("stale", 100, &bug));
+    }
 
     #[test]
     fn a_schedule_is_read_again_below_a_failure_of_several_lines() {
