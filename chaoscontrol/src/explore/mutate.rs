@@ -55,7 +55,10 @@ impl Mutator<'_> {
                     faults[i].fault = fault;
                 }
             }
-            6 => faults.extend(self.generator.burst(faults, stream)),
+            6 => {
+                let end_ns = self.generator.duration_ns;
+                faults.extend(self.generator.burst(faults, end_ns, stream));
+            }
             _ => {
                 let cut = self.generator.time(stream);
                 let tail = other.map_or(&[][..], |o| o.schedule.faults());
@@ -75,14 +78,15 @@ impl Mutator<'_> {
         }
     }
 
-    /// `past`, what comes before the fork, and fresh faults after it.
-    pub fn extend(&self, past: FaultSchedule, stream: &mut Stream) -> FaultSchedule {
+    /// `past`, what comes before the fork, and fresh faults after it, of which a burst may go on
+    /// until `end_ns`.
+    pub fn extend(&self, past: FaultSchedule, end_ns: u64, stream: &mut Stream) -> FaultSchedule {
         let mut fresh = Vec::new();
         for _ in 0..1 + stream.below(3) {
             fresh.extend(self.generator.generate(stream).into_faults());
         }
         if stream.chance(3, 4) {
-            fresh.extend(self.generator.burst(&fresh, stream));
+            fresh.extend(self.generator.burst(&fresh, end_ns, stream));
         }
         let faults = past.into_faults().into_iter().chain(fresh);
         self.generator.keep(FaultSchedule::new(faults.collect()))
@@ -125,7 +129,8 @@ mod tests {
             mutated.check(4, generator.duration_ns).unwrap();
             assert_eq!(past(&schedule), past(&mutated));
             changed += u32::from(mutated != schedule);
-            let extended = mutator.extend(FaultSchedule::new(past(&schedule)), &mut stream);
+            let past_faults = FaultSchedule::new(past(&schedule));
+            let extended = mutator.extend(past_faults, generator.duration_ns, &mut stream);
             assert_eq!(past(&schedule), past(&extended));
             extended.check(4, generator.duration_ns).unwrap();
         }

@@ -185,7 +185,7 @@ impl<S: Clone> Planner<'_, S> {
         let mutator = Mutator {
             generator: &generator,
         };
-        mutator.extend(past, stream)
+        mutator.extend(past, all_ns, stream)
     }
 
     /// Cuts most branches off a while after their last fault, and heals half of them in between: what a

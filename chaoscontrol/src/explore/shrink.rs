@@ -380,7 +380,8 @@ impl<'a, S> Shrinker<'a, S> {
         let mutator = Mutator {
             generator: &generator,
         };
-        let drawn = mutator.extend(FaultSchedule::default(), &mut stream);
+        let end_ns = generator.duration_ns;
+        let drawn = mutator.extend(FaultSchedule::default(), end_ns, &mut stream);
         let few = drawn.into_faults().into_iter().take(READABLE);
         let mut recipe = self.reseeded(few.collect());
         let aimer = Aimer {

@@ -227,27 +227,32 @@ impl Generator {
         parts.build()
     }
 
-    /// More of one of `faults` that are over in no time, each time elsewhere: what a single one hits
-    /// is chance. None if all of them last, so that once is enough.
-    pub fn burst(&self, faults: &[ScheduledFault], stream: &mut Stream) -> Vec<ScheduledFault> {
+    /// More of one of `faults` that are over in no time, each time elsewhere, until `end_ns` at the
+    /// latest: what a single one hits is chance. None if all of them last, so that once is enough.
+    pub fn burst(
+        &self,
+        faults: &[ScheduledFault],
+        end_ns: u64,
+        stream: &mut Stream,
+    ) -> Vec<ScheduledFault> {
         let brief = faults.iter().filter(|f| BRIEF.contains(&f.fault.kind()));
         let brief: Vec<&ScheduledFault> = brief.collect();
         let Some(fault) = stream.pick(&brief) else {
             return Vec::new();
         };
-        let every = (20 + stream.below(80)) * 1_000_000;
-        let soon = every as i64 / 1_000;
+        let every = (20 + stream.below(40)) * 1_000_000;
         let times = self.max_faults as u64 + stream.below(2 * self.max_faults as u64 + 1);
         let instants = (1..=times).map(|i| fault.at_ns.saturating_add(i * every));
-        let instants = instants.filter(|at_ns| *at_ns < self.duration_ns);
+        let instants = instants.filter(|at_ns| *at_ns < end_ns);
         instants
             .filter_map(|at_ns| {
                 let mut parts = fault.fault.parts();
                 let params = parts.kind.info().params.iter();
                 for (p, amount) in params.zip(&mut parts.amounts) {
+                    // Each is to be over when the next one comes.
                     *amount = Some(match p.unit {
-                        // Few enough to retire before the next one comes.
-                        Unit::Instructions => stream.range(p.min.max(1), soon),
+                        Unit::Instructions => stream.range(p.min.max(1), every as i64 / 1_000),
+                        Unit::Time => draw(p, stream).min(every as i64),
                         _ => draw(p, stream),
                     });
                 }
@@ -444,6 +449,45 @@ mod tests {
             ..Generator::default()
         };
         assert!(none.generate(&mut Stream::new(0, "none", &[])).is_empty());
+    }
+
+    #[test]
+    fn a_burst_repeats_what_is_over_before_it_comes_again() {
+        let generator = Generator {
+            duration_ns: 2_000_000_000,
+            ..Generator::default()
+        };
+        let once: FaultSchedule =
+            "+1.9 s preempt vm 1 for 20 ms after 7 instructions\n+2 s kill vm 0"
+                .parse()
+                .unwrap();
+        let end_ns = 3_000_000_000;
+        let mut beyond = 0;
+        for seed in 0..50 {
+            let mut stream = Stream::new(seed, "burst", &[]);
+            let burst = generator.burst(once.faults(), end_ns, &mut stream);
+            assert!(burst.len() >= generator.max_faults, "{}", burst.len());
+            let every = burst[1].at_ns - burst[0].at_ns;
+            for (n, fault) in (1..).zip(&burst) {
+                assert_eq!(fault.at_ns, 1_900_000_000 + n * every);
+                let Fault::Preempt {
+                    target: 1,
+                    slice_ns,
+                    instructions,
+                } = fault.fault
+                else {
+                    panic!("{fault}");
+                };
+                assert!(slice_ns <= every && (1..=every / 1_000).contains(&instructions));
+            }
+            let last = burst.last().unwrap().at_ns;
+            assert!(last < end_ns);
+            beyond += u32::from(last >= generator.duration_ns);
+        }
+        assert_eq!(beyond, 50, "it goes on behind the time for other faults");
+        let lasting = &once.faults()[1..];
+        let mut stream = Stream::new(0, "burst", &[]);
+        assert!(generator.burst(lasting, end_ns, &mut stream).is_empty());
     }
 
     #[test]
