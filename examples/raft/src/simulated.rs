@@ -2,11 +2,10 @@
 //! but what they have stored: the protocol has to be right in all of them, and a check that
 //! cannot fail shows nothing, so planted mistakes have to be seen.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::role::Role;
@@ -41,7 +40,7 @@ impl Storage for Memory {
 }
 
 /// A small generator (splitmix64).
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Random(u64);
 
 impl Random {
@@ -57,10 +56,17 @@ impl Random {
     }
 }
 
-/// Where the servers' timeouts come from. Tests that share it stay right, if not the same.
+thread_local! {
+    /// What the next timeout is drawn from: that of this thread's cluster, which began it anew.
+    static TIMEOUTS: Cell<Random> = const { Cell::new(Random(0)) };
+}
+
+/// Where the servers' timeouts come from.
 fn timeout() -> u64 {
-    static STATE: AtomicU64 = AtomicU64::new(7);
-    Random(STATE.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)).draw()
+    let mut random = TIMEOUTS.get();
+    let drawn = random.draw();
+    TIMEOUTS.set(random);
+    drawn
 }
 
 struct Cluster {
@@ -82,6 +88,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(servers: usize, seed: u64, bug: Option<Bug>) -> Cluster {
+        TIMEOUTS.set(Random(!seed));
         let mut cluster = Cluster {
             now: Duration::ZERO,
             random: Random(seed),
