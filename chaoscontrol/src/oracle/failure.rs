@@ -272,5 +272,17 @@ mod tests {
         let one = property(PropertyKind::Always, "one leader");
         assert_eq!(one, property(PropertyKind::Unreachable, "one leader"));
         assert_ne!(one, property(PropertyKind::Always, "no leader"));
+        let observed = Observed {
+            value: "0".to_owned(),
+            at: Moment { time_ns: 1, vm: 0 },
+        };
+        let agree = id(FailureKind::Agree {
+            message: "one leader".to_owned(),
+            place: place.clone(),
+            key: "1".to_owned(),
+            first: observed.clone(),
+            second: observed,
+        });
+        assert_eq!(one, agree);
     }
 }
