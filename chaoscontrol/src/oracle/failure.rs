@@ -182,8 +182,11 @@ impl Failure {
     pub fn id(&self) -> FailureId {
         use FailureKind as K;
         let (kind, message) = match &self.kind {
-            K::Property { property, .. } => ("property", property.message.clone()),
-            K::Agree { message, .. } => ("property", message.clone()),
+            K::Property {
+                property: Property { message, .. },
+                ..
+            }
+            | K::Agree { message, .. } => ("property", message.clone()),
             K::NeverMet { message, .. } => ("never met", message.clone()),
             K::Panic {
                 location, message, ..
